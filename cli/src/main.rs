@@ -1,2 +1,65 @@
-//! Placeholder.
-fn main() {}
+//! `tidegate`: puts policies in force and shows what Tidegate does and why.
+//!
+//! It reads and writes the ledger, and asks AWS for facts; it never changes an endpoint or a
+//! model: only the functions do.
+
+mod answer;
+mod apply;
+mod args;
+mod audit;
+mod commit;
+mod completions;
+mod connect;
+mod error;
+mod explain;
+mod history;
+mod render;
+mod schema;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+use answer::Answer;
+use args::{Cli, Command};
+use connect::Connection;
+use error::Problem;
+use render::Screen;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    trace(cli.global.verbose);
+    let exit = answer::deliver(run(&cli).await, cli.global.json);
+    ExitCode::from(exit as u8)
+}
+
+async fn run(cli: &Cli) -> Result<Answer, Problem> {
+    let table = cli.global.table.as_deref();
+    let screen = &Screen::of_stdout(cli.global.no_color);
+    match &cli.command {
+        Command::Apply(args) => apply::run(args, table).await,
+        Command::Status(args) => status::run(args, &Connection::open(table).await?, screen).await,
+        Command::History(args) => history::run(args, &Connection::open(table).await?, screen).await,
+        Command::Audit(args) => audit::run(args, &Connection::open(table).await?, screen).await,
+        Command::Explain(args) => explain::run(args, table, screen).await,
+        Command::Schema => schema::run(),
+        Command::Completions { shell } => completions::run(*shell),
+    }
+}
+
+/// Says on standard error what is done, if it is wanted. Problems are told without it.
+fn trace(verbose: u8) {
+    let filter = match verbose {
+        0 => return,
+        1 => "info",
+        _ => "debug,hyper_util=info,h2=info,rustls=info",
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(filter))
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+}

@@ -1,1 +1,26 @@
-//! Placeholder.
+//! Everything that Tidegate decides.
+//!
+//! No AWS crate, no clock, no I/O and no unsafe code: values in, values out. Time comes from
+//! events, the outside through the two ports [`ledger`] and [`world`], so that all behaviour can
+//! be replayed and simulated.
+#![forbid(unsafe_code)]
+
+pub mod approval;
+pub mod audit;
+pub mod candidate;
+pub mod decide;
+pub mod decision;
+pub mod engine;
+pub mod event;
+pub mod evidence;
+pub mod facts;
+pub mod gate;
+pub mod head;
+pub mod ledger;
+pub mod name;
+pub mod notice;
+pub mod pipeline;
+pub mod retrain;
+pub mod rollout;
+pub mod triage;
+pub mod world;

@@ -1,0 +1,316 @@
+//! `tidegate apply`: puts policies in force, all of them or, if one is invalid, none.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tidegate_core::engine::{self, EngineError};
+use tidegate_core::pipeline::{self, Policy, PolicyErrors, Training};
+
+use crate::answer::Answer;
+use crate::args;
+use crate::commit;
+use crate::connect::Connection;
+use crate::error::{Exit, Problem};
+use crate::render::{clean, count};
+
+/// The most that is read of a policy file, bytes.
+const MOST: u64 = 1 << 20;
+
+/// Checks the files and, unless asked only to check, applies them in their order.
+pub(crate) async fn run(args: &args::Apply, table: Option<&str>) -> Result<Answer, Problem> {
+    let mut files: Vec<File> = Vec::new();
+    let mut problems = Vec::new();
+    for path in &args.files {
+        match read(path) {
+            Ok(text) => files.push(File::parse(path, &text)),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    find_conflicts(&mut files);
+    let wrong = files.iter().filter(|file| !file.is_valid()).count();
+    if wrong == 0 && problems.is_empty() && !args.check {
+        let connection = Connection::open(table).await?;
+        problems = apply(&mut files, args, &connection).await;
+    }
+    let text = text(&files, args.check, !problems.is_empty());
+    let reports = files.into_iter().map(|file| file.report).collect();
+    let answer = Answer::new(Report { check: args.check, policies: reports }, text)?;
+    Ok(answer.ending(if wrong > 0 { Exit::No } else { Exit::Fine }).with(problems))
+}
+
+/// What `apply --json` prints.
+#[derive(Debug, Serialize)]
+struct Report {
+    check: bool,
+    policies: Vec<FileReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct FileReport {
+    file: PathBuf,
+    state: State,
+    pipeline: Option<String>,
+    group: Option<String>,
+    /// The version in force, once it is applied.
+    version: Option<u32>,
+    /// The Git commit that was written down, if it was applied.
+    commit: Option<String>,
+    mistakes: Vec<Mistake>,
+}
+
+/// What became of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    /// It could be applied.
+    Valid,
+    /// It has mistakes.
+    Invalid,
+    /// It is in force now.
+    Applied,
+    /// It was in force before.
+    Unchanged,
+    /// It could not be applied.
+    NotApplied,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Mistake {
+    /// From 1; none for what is not at one place.
+    line: Option<usize>,
+    column: Option<usize>,
+    /// The dotted key.
+    key: Option<String>,
+    message: String,
+}
+
+/// A file on its way.
+#[derive(Debug)]
+struct File {
+    report: FileReport,
+    policy: Option<Policy>,
+    /// The mistakes as a person reads them.
+    complaint: String,
+}
+
+impl File {
+    fn parse(path: &Path, text: &str) -> Self {
+        let mut report = FileReport {
+            file: path.to_owned(),
+            state: State::Valid,
+            pipeline: None,
+            group: None,
+            version: None,
+            commit: None,
+            mistakes: Vec::new(),
+        };
+        match pipeline::parse(text, &path.display().to_string()) {
+            Ok(policy) => {
+                report.pipeline = Some(policy.pipeline.name.to_string());
+                report.group = Some(policy.pipeline.group.to_string());
+                Self { report, policy: Some(policy), complaint: String::new() }
+            }
+            Err(errors) => {
+                report.state = State::Invalid;
+                report.mistakes = mistakes(&errors);
+                Self { report, policy: None, complaint: format!("{errors}\n") }
+            }
+        }
+    }
+
+    fn is_valid(&self) -> bool {
+        self.report.state != State::Invalid
+    }
+
+    /// A mistake that shows only beside another file.
+    fn conflict(&mut self, key: &str, message: String) {
+        self.report.state = State::Invalid;
+        self.complaint.push_str(&format!("{}: {key}: {message}\n", self.report.file.display()));
+        self.report.mistakes.push(Mistake {
+            line: None,
+            column: None,
+            key: Some(key.to_owned()),
+            message,
+        });
+    }
+}
+
+fn mistakes(errors: &PolicyErrors) -> Vec<Mistake> {
+    let mistake = |error: &pipeline::PolicyError| Mistake {
+        line: Some(error.line),
+        column: Some(error.column),
+        key: Some(error.key.clone()).filter(|key| !key.is_empty()),
+        message: error.message.clone(),
+    };
+    errors.0.iter().map(mistake).collect()
+}
+
+fn read(path: &Path) -> Result<String, Problem> {
+    let problem = |why: String| {
+        Problem::new(Exit::Usage, "the policy file can't be read").at(path.display()).why(why)
+    };
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(MOST + 1).read_to_end(&mut bytes))
+        .map_err(|error| problem(error.to_string()))?;
+    if bytes.len() as u64 > MOST {
+        return Err(problem(format!("it is longer than {MOST} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|error| problem(format!("it is not UTF-8 text: {error}")))
+}
+
+/// Finds what two files claim for themselves.
+fn find_conflicts(files: &mut [File]) {
+    let mut claimed: BTreeMap<(&'static str, String), PathBuf> = BTreeMap::new();
+    for file in files {
+        let Some(policy) = file.policy.take() else {
+            continue;
+        };
+        for (key, what, value) in claims(&policy) {
+            let path = file.report.file.clone();
+            if let Some(other) = claimed.get(&(what, value.clone())) {
+                let message = format!("the {what} {value:?} is claimed by {} already", other.display());
+                file.conflict(&key, message);
+            } else {
+                claimed.insert((what, value), path);
+            }
+        }
+        file.policy = Some(policy);
+    }
+}
+
+/// What only one pipeline may have: key, what it is, value.
+fn claims(policy: &Policy) -> Vec<(String, &'static str, String)> {
+    let key = str::to_owned;
+    let mut claims = vec![
+        (key("pipeline.name"), "pipeline name", policy.pipeline.name.to_string()),
+        (key("pipeline.group"), "model package group", policy.pipeline.group.to_string()),
+        match policy.training_rule() {
+            Training::Tag(tag) => (key("pipeline.training"), "training tag", tag),
+            Training::JobPrefix(prefix) => (key("pipeline.training"), "job prefix", prefix),
+        },
+    ];
+    for (i, stage) in policy.stages.iter().enumerate() {
+        claims.push((format!("stage[{i}].endpoint"), "endpoint", stage.endpoint.to_string()));
+    }
+    for schedule in &policy.monitor.schedules {
+        claims.push((key("monitor.schedules"), "monitoring schedule", schedule.to_string()));
+    }
+    claims
+}
+
+/// Applies all files; what another pipeline owns stops one file, what AWS refuses stops all.
+async fn apply(files: &mut [File], args: &args::Apply, connection: &Connection) -> Vec<Problem> {
+    let by = args.by.clone().unwrap_or_else(commit::who);
+    let mut problems = Vec::new();
+    for file in files.iter_mut() {
+        file.report.state = State::NotApplied;
+    }
+    for file in files {
+        let Some(policy) = file.policy.take() else {
+            continue;
+        };
+        let report = &mut file.report;
+        let commit = args.commit.clone().or_else(|| commit::of(&report.file));
+        let now = Timestamp::now();
+        match engine::apply(connection.ledger(), policy, &by, commit.as_deref(), now).await {
+            Ok(applied) => {
+                tracing::info!(file = %report.file.display(), group = %applied.group, version = applied.version, changed = applied.changed, "applied");
+                report.version = Some(applied.version);
+                report.state = if applied.changed { State::Applied } else { State::Unchanged };
+                report.commit = commit.filter(|_| applied.changed);
+            }
+            Err(error) => {
+                let problem = failed(&error, connection);
+                let stops = problem.exit == Exit::Aws;
+                problems.push(Problem { what: format!("{}: {}", report.file.display(), problem.what), ..problem });
+                if stops {
+                    break;
+                }
+            }
+        }
+    }
+    problems
+}
+
+fn failed(error: &EngineError, connection: &Connection) -> Problem {
+    match error {
+        EngineError::Ledger(error) => Problem::ledger(error, connection.place()),
+        EngineError::Commit(error) => Problem::commit(error, connection.place()),
+        other => Problem::new(Exit::Aws, other.to_string()).help("try again in a minute"),
+    }
+}
+
+fn text(files: &[File], check: bool, unread: bool) -> String {
+    let mut text = String::new();
+    for file in files {
+        let FileReport { file: path, state, pipeline, version, .. } = &file.report;
+        let path = clean(&path.display().to_string());
+        let name = pipeline.as_deref().unwrap_or_default();
+        let version = version.unwrap_or_default();
+        match state {
+            State::Invalid => text.push_str(&file.complaint),
+            // What is valid needs no word beside what isn't.
+            State::Valid if !check => {}
+            State::Valid => text.push_str(&format!("{path}: valid, pipeline {name}\n")),
+            State::Applied => {
+                text.push_str(&format!("{path}: applied, version {version} of {name} is in force now\n"));
+            }
+            State::Unchanged => {
+                text.push_str(&format!("{path}: unchanged, version {version} of {name} is in force\n"));
+            }
+            State::NotApplied => text.push_str(&format!("{path}: not applied\n")),
+        }
+    }
+    let wrong: Vec<_> = files.iter().filter(|file| !file.is_valid()).collect();
+    if !wrong.is_empty() {
+        let mistakes = wrong.iter().map(|file| file.report.mistakes.len() as u64).sum();
+        text.push_str(&format!(
+            "{} in {}{}\n",
+            count(mistakes, "mistake", "mistakes"),
+            count(wrong.len() as u64, "file", "files"),
+            if check { "" } else { "; nothing was applied" },
+        ));
+    } else if unread && !check && files.iter().all(|file| file.report.state == State::Valid) {
+        text.push_str("Nothing was applied.\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn policy(name: &str, group: &str, endpoint: &str) -> String {
+        format!(
+            "[pipeline]\nname = \"{name}\"\ngroup = \"{group}\"\n\n\
+             [[stage]]\nname = \"production\"\nendpoint = \"{endpoint}\"\n"
+        )
+    }
+
+    #[test]
+    fn two_files_can_not_claim_the_same_pipeline_group_or_endpoint() {
+        let mut files = vec![
+            File::parse(Path::new("a.toml"), &policy("a", "a", "shared")),
+            File::parse(Path::new("b.toml"), &policy("b", "b", "shared")),
+            File::parse(Path::new("c.toml"), &policy("a", "a", "c")),
+        ];
+        find_conflicts(&mut files);
+        assert!(files[0].is_valid());
+        insta::assert_snapshot!(text(&files, true, false));
+    }
+
+    #[test]
+    fn files_that_share_nothing_are_valid_together() {
+        let mut files = vec![
+            File::parse(Path::new("a.toml"), &policy("a", "a", "a")),
+            File::parse(Path::new("b.toml"), &policy("b", "b", "b")),
+        ];
+        find_conflicts(&mut files);
+        assert_eq!(text(&files, true, false), "a.toml: valid, pipeline a\nb.toml: valid, pipeline b\n");
+    }
+}

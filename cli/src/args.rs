@@ -1,0 +1,295 @@
+//! The command line: commands, options and their help.
+//!
+//! Help teaches: every command says when one wants it and shows an example that works as it is
+//! written.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  fine
+  1  the answer is no: an invalid policy, a broken audit trail, no such pipeline or entry
+  2  the command line or a file that it names is wrong
+  3  AWS or the ledger can't be reached, or refuses";
+
+const TOP: &str = "\
+Examples:
+  tidegate apply --check pipelines/*.toml    is every policy valid? (needs no AWS account)
+  tidegate apply pipelines/fraud.toml        put a policy in force
+  tidegate status                            what serves, and what is on its way
+  tidegate history fraud-detection           what was decided, by whom and why
+
+AWS credentials and region come from AWS_PROFILE, AWS_REGION and the rest of the environment, and
+from ~/.aws (after `aws sso login`: eval \"$(aws configure export-credentials --format env)\").
+
+Exit codes:
+  0  fine
+  1  the answer is no: an invalid policy, a broken audit trail, no such pipeline or entry
+  2  the command line or a file that it names is wrong
+  3  AWS or the ledger can't be reached, or refuses";
+
+/// Take SageMaker models from training to serving, and back when they turn out worse.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, max_term_width = 100, after_help = TOP, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What goes with every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Answer in JSON, in the shapes that docs/cli.md describes
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// The ledger's DynamoDB table: the output `LedgerTable` of the installed stack
+    #[arg(long, global = true, value_name = "NAME", env = "TIDEGATE_TABLE", hide_env_values = true)]
+    pub(crate) table: Option<String>,
+
+    /// No colours, as with NO_COLOR in the environment
+    #[arg(long, global = true)]
+    pub(crate) no_color: bool,
+
+    /// Say on stderr what is done; twice: the AWS calls too
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Put policies in force, or check them
+    Apply(Apply),
+    /// Show what serves and what is on its way
+    Status(Status),
+    /// Show what was decided for a group, when, by whom and why
+    History(History),
+    /// Prove that the audit trail is whole, or show one entry
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Audit(Audit),
+    /// Say what Tidegate reads in an event and what it would do, or why nothing
+    Explain(Explain),
+    /// Print the JSON Schema of a policy file
+    #[command(after_help = SCHEMA)]
+    Schema,
+    /// Print a script that completes commands in your shell
+    #[command(after_help = COMPLETIONS)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+const APPLY: &str = "\
+All files are read first. If any is wrong, every mistake in every file is listed and nothing is
+applied. A policy that is in force already is left as it is, so a pipeline may apply at every push.
+A rollout that is under way goes on by the policy that it started with.
+
+Examples:
+  tidegate apply pipelines/fraud.toml
+  tidegate apply --check pipelines/*.toml                   in CI, for every pull request
+  tidegate apply pipelines/*.toml --by \"$GITHUB_ACTOR\"      in CI, on the main branch
+
+Exit codes:
+  0  applied, or in force already; with --check: valid
+  1  a policy is invalid, or an endpoint or tag in it belongs to another pipeline
+  2  the command line is wrong, or a file can't be read
+  3  AWS or the ledger can't be reached, or refuses";
+
+/// Put policies in force, or check them.
+#[derive(Debug, Args)]
+#[command(after_help = APPLY)]
+pub(crate) struct Apply {
+    /// Policy files (TOML)
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// Check the files only; needs no AWS account
+    #[arg(long)]
+    pub(crate) check: bool,
+
+    /// Who applies, for the audit trail [default: GITHUB_ACTOR, GITLAB_USER_LOGIN, else the user]
+    #[arg(long, value_name = "WHO")]
+    pub(crate) by: Option<String>,
+
+    /// The Git commit that the files come from, for the audit trail [default: GITHUB_SHA,
+    /// CI_COMMIT_SHA, else HEAD if the file is committed as it is]
+    #[arg(long, value_name = "SHA", value_parser = commit)]
+    pub(crate) commit: Option<String>,
+}
+
+fn commit(text: &str) -> Result<String, String> {
+    let text = text.to_ascii_lowercase();
+    if (7..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        Ok(text)
+    } else {
+        Err("a commit is 7 to 64 hexadecimal digits".to_owned())
+    }
+}
+
+const STATUS: &str = "\
+The evidence of a rollout is a bet against the canary: \"1 in 40\" means that a canary that is no
+worse than the champion would look so bad once in 40 rollouts.
+
+Examples:
+  tidegate status
+  tidegate status fraud
+  tidegate status --json | jq '.pipelines[].stages[] | select(.rollout)'";
+
+/// Show what serves and what is on its way.
+#[derive(Debug, Args)]
+#[command(after_help = STATUS)]
+pub(crate) struct Status {
+    /// This pipeline only (its name or its model package group) [default: all]
+    #[arg(value_name = "PIPELINE")]
+    pub(crate) pipeline: Option<String>,
+}
+
+const HISTORY: &str = "\
+Examples:
+  tidegate history fraud-detection                  the last 20 entries, newest last
+  tidegate history fraud-detection --limit 500
+  tidegate history fraud-detection --rollouts       finished rollouts and how they ended
+
+`tidegate audit show fraud-detection 12` shows all that was written down with entry 12.";
+
+/// Show what was decided for a group, when, by whom and why.
+#[derive(Debug, Args)]
+#[command(after_help = HISTORY)]
+pub(crate) struct History {
+    /// The model package group, or its pipeline
+    #[arg(value_name = "GROUP")]
+    pub(crate) group: String,
+
+    /// How many, the newest (of rollouts, 100 are shown at most)
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) limit: u32,
+
+    /// Finished rollouts instead of entries
+    #[arg(long)]
+    pub(crate) rollouts: bool,
+}
+
+const VERIFY: &str = "\
+Every entry holds the hash of the one before it, and the ledger's head the hash of the last. An
+entry that was changed, left out, put in or cut off breaks the chain; the first such entry is named.
+Keep the printed hash somewhere else, and a chain that was rewritten as a whole shows, too.
+
+Examples:
+  tidegate audit verify
+  tidegate audit verify fraud-detection
+  tidegate audit verify --json | jq -e '.groups[] | select(.whole | not)'
+
+Exit codes:
+  0  every trail is whole
+  1  a trail is broken, or there is no such group
+  2  the command line is wrong
+  3  AWS or the ledger can't be reached, or refuses";
+
+const SHOW: &str = "\
+Examples:
+  tidegate audit show fraud-detection 12
+  tidegate audit show fraud-detection 12 --json | jq .body.facts";
+
+/// Prove that the audit trail is whole, or show one entry.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// Prove that no entry was changed, dropped or put in
+    #[command(after_help = VERIFY)]
+    Verify {
+        /// Model package groups, or their pipelines [default: all]
+        #[arg(value_name = "GROUP")]
+        groups: Vec<String>,
+    },
+    /// Show one entry with all that was written down: facts, policy, hashes
+    #[command(after_help = SHOW)]
+    Show {
+        /// The model package group, or its pipeline
+        #[arg(value_name = "GROUP")]
+        group: String,
+        /// The entry's number, as `tidegate history` shows it
+        #[arg(value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        n: u64,
+    },
+}
+
+const EXPLAIN: &str = "\
+Nothing is changed: the ledger and AWS are read, and what would be done is said, not done.
+
+Examples:
+  tidegate explain event.json
+  tidegate explain --offline event.json     what is read in it, with no AWS account
+  aws sqs receive-message --queue-url \"$DLQ\" --query 'Messages[0].Body' --output text |
+    tidegate explain -                      why did this one fail?
+
+Exit codes:
+  0  explained, also if nothing would be done
+  1  it can't be read as an event
+  2  the command line is wrong, or the file can't be read
+  3  AWS or the ledger can't be reached, or refuses";
+
+/// Say what Tidegate reads in an event and what it would do, or why nothing.
+#[derive(Debug, Args)]
+#[command(after_help = EXPLAIN)]
+pub(crate) struct Explain {
+    /// A file with one event as EventBridge delivers it; - is standard input
+    #[arg(value_name = "EVENT.json")]
+    pub(crate) event: PathBuf,
+
+    /// Say only what is read in it; needs no AWS account
+    #[arg(long)]
+    pub(crate) offline: bool,
+}
+
+const SCHEMA: &str = "\
+Editors with a TOML language server (taplo: \"Even Better TOML\") complete and check policy files
+with it.
+
+Examples:
+  tidegate schema > pipelines/policy.schema.json
+  sed -i '1i #:schema ./policy.schema.json' pipelines/fraud.toml";
+
+const COMPLETIONS: &str = "\
+Examples:
+  tidegate completions bash > ~/.local/share/bash-completion/completions/tidegate
+  tidegate completions zsh > \"${fpath[1]}/_tidegate\"
+  tidegate completions fish > ~/.config/fish/completions/tidegate.fish";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        fn check(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            let leaf = command.get_subcommands().next().is_none();
+            let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(!leaf || after.contains("Examples:\n  "), "{path} shows no example");
+            for sub in command.get_subcommands() {
+                check(sub, &path);
+            }
+        }
+        check(&Cli::command(), "");
+    }
+
+    #[test]
+    fn a_commit_is_hexadecimal() {
+        assert_eq!(commit("ABCDEF0").as_deref(), Ok("abcdef0"));
+        for bad in ["", "main", "abcdef", &"a".repeat(65)] {
+            assert!(commit(bad).is_err(), "{bad:?}");
+        }
+    }
+}

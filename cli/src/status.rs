@@ -1,0 +1,444 @@
+//! `tidegate status`: what serves, what is on its way and how it does.
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use jiff::Timestamp;
+use serde::Serialize;
+use tidegate_core::evidence::{Counts, Evidence, odds};
+use tidegate_core::ledger::{Ledger as _, Snapshot};
+use tidegate_core::name::{EndpointName, GroupName, PackageVersion, PipelineName, StageName};
+use tidegate_core::pipeline::{CountMetric, GuardMetric};
+use tidegate_core::rollout::{Phase, Rollout};
+
+use crate::answer::Answer;
+use crate::args;
+use crate::connect::{Connection, latest};
+use crate::error::Problem;
+use crate::render::{Paint, Screen, Table, clean, count, number};
+
+/// How many pipelines are read side by side.
+const AT_ONCE: usize = 8;
+
+/// The status of one pipeline, or of all.
+pub(crate) async fn run(
+    args: &args::Status,
+    connection: &Connection,
+    screen: &Screen,
+) -> Result<Answer, Problem> {
+    let snapshots: Vec<Snapshot> = match &args.pipeline {
+        Some(name) => vec![connection.find(name).await?.1],
+        None => {
+            stream::iter(connection.groups().await?)
+                .map(|group| async move { connection.ledger().load(&group, None).await })
+                .buffered(AT_ONCE)
+                .try_filter_map(|snapshot| std::future::ready(Ok(snapshot)))
+                .try_collect()
+                .await
+                .map_err(connection.failed())?
+        }
+    };
+    let screen = screen.no_earlier_than(latest(&snapshots));
+    let status = Status { pipelines: snapshots.iter().map(PipelineStatus::of).collect() };
+    let text = status.text(&screen);
+    Answer::new(status, text)
+}
+
+/// What `status --json` prints.
+#[derive(Debug, Serialize)]
+struct Status {
+    pipelines: Vec<PipelineStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct PipelineStatus {
+    pipeline: PipelineName,
+    group: GroupName,
+    policy: PolicyStatus,
+    /// Audit entries so far.
+    entries: u64,
+    /// Calls that are decided and not done yet.
+    pending_calls: usize,
+    stages: Vec<StageStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct PolicyStatus {
+    version: u32,
+    commit: Option<String>,
+    at: Timestamp,
+    by: String,
+}
+
+#[derive(Debug, Serialize)]
+struct StageStatus {
+    stage: StageName,
+    endpoint: EndpointName,
+    champion: Option<ChampionStatus>,
+    rollout: Option<RolloutStatus>,
+    waiting: Option<WaitingStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct ChampionStatus {
+    version: PackageVersion,
+    package: String,
+    since: Timestamp,
+}
+
+#[derive(Debug, Serialize)]
+struct WaitingStatus {
+    version: PackageVersion,
+    package: String,
+    approved_at: Timestamp,
+    approved_by: Option<String>,
+    /// It replaces a version that must not serve any more.
+    urgent: bool,
+}
+
+/// A rollout in short, running or finished.
+#[derive(Debug, Serialize)]
+pub(crate) struct RolloutStatus {
+    pub(crate) id: String,
+    pub(crate) version: PackageVersion,
+    pub(crate) stage: StageName,
+    pub(crate) endpoint: EndpointName,
+    /// The phase, a word of the ledger's.
+    pub(crate) phase: String,
+    /// The phase for people.
+    pub(crate) phase_text: String,
+    /// Why it ended so or is taken back.
+    pub(crate) why: Option<String>,
+    /// The candidate's share of traffic now, percent.
+    pub(crate) weight: u8,
+    /// Its share over time.
+    pub(crate) weights: Vec<Weight>,
+    pub(crate) started: Timestamp,
+    pub(crate) ended: Option<Timestamp>,
+    /// Minutes that were judged, as far as they are kept.
+    pub(crate) minutes: usize,
+    pub(crate) guards: Vec<GuardStatus>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Weight {
+    pub(crate) at: Timestamp,
+    pub(crate) percent: u8,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct GuardStatus {
+    pub(crate) guard: String,
+    /// What the canary is compared with: the `champion` beside it, or the `history` of it.
+    pub(crate) against: &'static str,
+    pub(crate) champion: Totals,
+    pub(crate) canary: Totals,
+    /// Log-evidence of harm.
+    pub(crate) harm: f64,
+    /// The same as odds.
+    pub(crate) odds: String,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Totals {
+    pub(crate) requests: u64,
+    pub(crate) bad: u64,
+}
+
+impl From<Counts> for Totals {
+    fn from(counts: Counts) -> Self {
+        Self { requests: counts.requests, bad: counts.bad }
+    }
+}
+
+impl PipelineStatus {
+    fn of(snapshot: &Snapshot) -> Self {
+        let Snapshot { applied, head, pending, .. } = snapshot;
+        let stages = applied.policy.stages.iter().map(|stage| StageStatus {
+            stage: stage.name.clone(),
+            endpoint: stage.endpoint.clone(),
+            champion: head.champions.get(&stage.name).map(|champion| ChampionStatus {
+                version: champion.candidate.version,
+                package: champion.candidate.package.clone(),
+                since: champion.since,
+            }),
+            rollout: head.rollouts.get(&stage.name).map(RolloutStatus::of),
+            waiting: head.waiting.get(&stage.name).map(|waiting| WaitingStatus {
+                version: waiting.candidate.version,
+                package: waiting.candidate.package.clone(),
+                approved_at: waiting.candidate.approved_at,
+                approved_by: waiting.candidate.approved_by.clone(),
+                urgent: waiting.urgent,
+            }),
+        });
+        Self {
+            pipeline: applied.policy.pipeline.name.clone(),
+            group: applied.policy.pipeline.group.clone(),
+            policy: PolicyStatus {
+                version: applied.version,
+                commit: applied.commit.clone(),
+                at: applied.at,
+                by: applied.by.clone(),
+            },
+            entries: head.tip.n,
+            pending_calls: pending.len(),
+            stages: stages.collect(),
+        }
+    }
+}
+
+impl RolloutStatus {
+    /// A rollout in short.
+    pub(crate) fn of(rollout: &Rollout) -> Self {
+        let why = match &rollout.phase {
+            Phase::RollingBack { why, .. }
+            | Phase::RolledBack { why }
+            | Phase::Superseded { why } => Some(why.sentence.clone()),
+            Phase::Failed { why } => Some(why.clone()),
+            _ => None,
+        };
+        let live = guards(rollout, "champion", &rollout.evidence, Evidence::harm);
+        let alone = guards(rollout, "history", &rollout.alone, Evidence::strongest_harm);
+        Self {
+            id: rollout.id.to_string(),
+            version: rollout.candidate.version,
+            stage: rollout.stage.clone(),
+            endpoint: rollout.endpoint.clone(),
+            phase: phase_word(&rollout.phase).to_owned(),
+            phase_text: rollout.phase_word(),
+            why,
+            weight: rollout.weights.last().map_or(0, |(_, percent)| *percent),
+            weights: rollout
+                .weights
+                .iter()
+                .map(|&(at, percent)| Weight { at, percent })
+                .collect(),
+            started: rollout.started,
+            ended: rollout.ended,
+            minutes: rollout.minutes.len(),
+            guards: live.chain(alone).collect(),
+        }
+    }
+
+    /// The guard that objects most.
+    fn worst(&self) -> Option<&GuardStatus> {
+        self.guards.iter().max_by(|a, b| a.harm.total_cmp(&b.harm))
+    }
+
+    fn line(&self, screen: &Screen) -> String {
+        let mut line = format!("{} {}", self.version, self.phase_text);
+        if self.weight > 0 {
+            line.push_str(&format!(" at {} %", self.weight));
+        }
+        line.push_str(&format!(", started {}", screen.age(self.started)));
+        if let Some(worst) = self.worst() {
+            line.push_str(&format!(
+                "; {} {} of {}, {} {} of {}; harm {}",
+                worst.guard,
+                number(worst.canary.bad),
+                number(worst.canary.requests),
+                worst.against,
+                number(worst.champion.bad),
+                number(worst.champion.requests),
+                worst.odds,
+            ));
+        }
+        if let Some(why) = &self.why {
+            line.push_str(&format!("; {why}"));
+        }
+        line
+    }
+}
+
+/// What the guards of a rollout saw, as far as they saw anything.
+fn guards<'a>(
+    rollout: &'a Rollout,
+    against: &'static str,
+    evidence: &'a [Evidence],
+    harm: impl Fn(&Evidence) -> f64 + 'a,
+) -> impl Iterator<Item = GuardStatus> + 'a {
+    let guards = rollout.plan.guards_or_default().to_vec();
+    guards.into_iter().zip(evidence).filter_map(move |(guard, evidence)| {
+        let totals = evidence.totals();
+        (totals.canary.requests > 0).then(|| GuardStatus {
+            guard: guard_word(&guard.metric),
+            against,
+            champion: totals.baseline.into(),
+            canary: totals.canary.into(),
+            harm: harm(evidence),
+            odds: odds(harm(evidence)),
+        })
+    })
+}
+
+/// The phase as the ledger spells it.
+fn phase_word(phase: &Phase) -> &'static str {
+    match phase {
+        Phase::Preparing => "preparing",
+        Phase::Smoke => "smoke",
+        Phase::Step { .. } => "step",
+        Phase::Promoting => "promoting",
+        Phase::Baking { .. } => "baking",
+        Phase::Reducing { .. } => "reducing",
+        Phase::Done => "done",
+        Phase::RollingBack { .. } => "rolling_back",
+        Phase::RolledBack { .. } => "rolled_back",
+        Phase::Superseded { .. } => "superseded",
+        Phase::Failed { .. } => "failed",
+    }
+}
+
+/// The guard as the policy spells it.
+fn guard_word(metric: &GuardMetric) -> String {
+    match metric {
+        GuardMetric::Metric(CountMetric::ModelErrors) => "model_errors".to_owned(),
+        GuardMetric::Metric(CountMetric::ClientErrors) => "4xx".to_owned(),
+        GuardMetric::Metric(CountMetric::ServerErrors) => "5xx".to_owned(),
+        GuardMetric::SlowerThanMs(ms) => format!("slower_than_ms {ms}"),
+    }
+}
+
+impl Status {
+    fn text(&self, screen: &Screen) -> String {
+        if self.pipelines.is_empty() {
+            return "No pipeline is in force yet: `tidegate apply FILE` puts one in force.\n".to_owned();
+        }
+        let blocks: Vec<String> = self.pipelines.iter().map(|p| p.text(screen)).collect();
+        blocks.join("\n")
+    }
+}
+
+impl PipelineStatus {
+    fn text(&self, screen: &Screen) -> String {
+        let Self { pipeline, group, policy, .. } = self;
+        let name = screen.paint(Paint::Bold, pipeline.as_str());
+        let mut text = format!(
+            "{name}  group {group}, policy {} of {} by {}\n",
+            policy.version,
+            screen.time(policy.at),
+            clean(&policy.by),
+        );
+        let mut table = Table::new(&["STAGE", "ENDPOINT", "CHAMPION", "WAITING", "ROLLOUT"]);
+        let nothing = || ("-".to_owned(), Paint::Dim);
+        for stage in &self.stages {
+            table.row([
+                (stage.stage.to_string(), Paint::Plain),
+                (stage.endpoint.to_string(), Paint::Plain),
+                stage.champion.as_ref().map_or_else(nothing, |champion| {
+                    (format!("{}, {}", champion.version, screen.age(champion.since)), Paint::Good)
+                }),
+                stage.waiting.as_ref().map_or_else(nothing, |waiting| {
+                    let urgent = if waiting.urgent { ", urgent" } else { "" };
+                    (format!("{}{urgent}", waiting.version), Paint::Busy)
+                }),
+                stage.rollout.as_ref().map_or_else(nothing, |rollout| {
+                    let taken_back = rollout.phase == "rolling_back" || rollout.phase == "failed";
+                    let paint = if taken_back { Paint::Bad } else { Paint::Busy };
+                    (rollout.line(screen), paint)
+                }),
+            ]);
+        }
+        text.push_str(&table.render(screen, 2));
+        if self.pending_calls > 0 {
+            let calls = count(self.pending_calls as u64, "call is", "calls are");
+            text.push_str(&format!("  {calls} decided and not done yet.\n"));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn time(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn stage(name: &str) -> StageStatus {
+        StageStatus {
+            stage: StageName::parse(name).unwrap(),
+            endpoint: EndpointName::parse(&format!("fraud-{name}")).unwrap(),
+            champion: None,
+            rollout: None,
+            waiting: None,
+        }
+    }
+
+    pub(crate) fn canary() -> RolloutStatus {
+        let guard = |guard: &str, bad, harm: f64| GuardStatus {
+            guard: guard.to_owned(),
+            against: "champion",
+            champion: Totals { requests: 12_840, bad: 9 },
+            canary: Totals { requests: 3_210, bad },
+            harm,
+            odds: odds(harm),
+        };
+        RolloutStatus {
+            id: "production-v12-0011223344".to_owned(),
+            version: PackageVersion(12),
+            stage: StageName::parse("production").unwrap(),
+            endpoint: EndpointName::parse("fraud-production").unwrap(),
+            phase: "step".to_owned(),
+            phase_text: "step 2".to_owned(),
+            why: None,
+            weight: 25,
+            weights: vec![Weight { at: time("2026-11-24T21:20:00Z"), percent: 25 }],
+            started: time("2026-11-24T21:06:00Z"),
+            ended: None,
+            minutes: 12,
+            guards: vec![guard("5xx", 1, 0.0), guard("model_errors", 40, 3.7)],
+        }
+    }
+
+    fn status() -> Status {
+        let mut production = stage("production");
+        production.champion = Some(ChampionStatus {
+            version: PackageVersion(11),
+            package: "arn:aws:sagemaker:us-east-1:123456789012:model-package/fraud-detection/11".to_owned(),
+            since: time("2026-11-12T08:00:00Z"),
+        });
+        production.waiting = Some(WaitingStatus {
+            version: PackageVersion(13),
+            package: "arn:aws:sagemaker:us-east-1:123456789012:model-package/fraud-detection/13".to_owned(),
+            approved_at: time("2026-11-24T21:30:00Z"),
+            approved_by: None,
+            urgent: false,
+        });
+        production.rollout = Some(canary());
+        Status {
+            pipelines: vec![PipelineStatus {
+                pipeline: PipelineName::parse("fraud").unwrap(),
+                group: GroupName::parse("fraud-detection").unwrap(),
+                policy: PolicyStatus {
+                    version: 3,
+                    commit: None,
+                    at: time("2026-11-20T10:00:00Z"),
+                    by: "ada".to_owned(),
+                },
+                entries: 40,
+                pending_calls: 1,
+                stages: vec![stage("staging"), production],
+            }],
+        }
+    }
+
+    #[test]
+    fn a_status_fits_100_columns_and_says_how_a_canary_does() {
+        let screen = Screen { width: 100, color: false, now: time("2026-11-24T21:36:00Z") };
+        let text = status().text(&screen);
+        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn a_status_in_json_has_all_of_it() {
+        insta::assert_json_snapshot!(status());
+    }
+
+    #[test]
+    fn no_pipelines_is_said_with_what_to_do() {
+        let screen = Screen { width: 100, color: false, now: Timestamp::UNIX_EPOCH };
+        let text = Status { pipelines: Vec::new() }.text(&screen);
+        assert!(text.contains("tidegate apply"), "{text}");
+    }
+}

@@ -1,0 +1,159 @@
+//! How Tidegate reaches AWS: region, endpoints, credentials, timeouts and retries, in one place.
+//!
+//! Sources: "AWS SDKs and Tools Reference Guide" (endpoints and retries); Lambda's developer guide,
+//! "Defined runtime environment variables", for where a function's credentials are.
+
+use std::env;
+use std::time::Duration;
+
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
+
+/// A connection inside a region takes some milliseconds; one that takes a second won't come.
+const CONNECT: Duration = Duration::from_secs(1);
+/// No control-plane call of ours takes longer when AWS is well; the next attempt may.
+const ATTEMPT: Duration = Duration::from_secs(5);
+/// All attempts of a call together. Two calls that run into it still fit a function's 55 seconds,
+/// and a tick is over before the next one comes.
+const OPERATION: Duration = Duration::from_secs(20);
+/// The first and two more. What still fails is kept in the ledger and done at the next tick, so
+/// there is no use in trying for longer here.
+const ATTEMPTS: u32 = 3;
+/// The SDK's first wait is up to a second, which is a lot of a function's billed time; throttles
+/// of SageMaker's control plane pass within some hundred milliseconds.
+const FIRST_BACKOFF: Duration = Duration::from_millis(200);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(3);
+
+/// The SDK's configuration from the environment.
+///
+/// With credentials in environment variables, as on Lambda, nothing else is looked at: no profile
+/// file is read, no metadata service is asked. Else (the command line) the SDK's default chain:
+/// profiles, assumed roles, web identity, containers, instances. Profiles of IAM Identity Center
+/// are not in it, since that would bring two more SDK clients into every binary: export them with
+/// `aws configure export-credentials --format env`.
+pub async fn sdk_config() -> SdkConfig {
+    let loader = aws_config::defaults(BehaviorVersion::latest())
+        .retry_config(
+            RetryConfig::standard()
+                .with_max_attempts(ATTEMPTS)
+                .with_initial_backoff(FIRST_BACKOFF)
+                .with_max_backoff(LONGEST_BACKOFF),
+        )
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(CONNECT)
+                .operation_attempt_timeout(ATTEMPT)
+                .operation_timeout(OPERATION)
+                .build(),
+        );
+    if env::var_os("AWS_ACCESS_KEY_ID").is_some() {
+        loader.credentials_provider(EnvironmentVariableCredentialsProvider::new()).load().await
+    } else {
+        loader.load().await
+    }
+}
+
+/// The SDK clients, made once per process so that connections are kept between calls.
+#[derive(Debug, Clone)]
+pub struct Clients {
+    /// The ledger's.
+    pub dynamodb: aws_sdk_dynamodb::Client,
+    /// SageMaker's control plane.
+    pub sagemaker: aws_sdk_sagemaker::Client,
+    /// Inference.
+    pub runtime: aws_sdk_sagemakerruntime::Client,
+    /// Metrics.
+    pub cloudwatch: aws_sdk_cloudwatch::Client,
+    /// Evaluations, reports and smoke requests.
+    pub s3: aws_sdk_s3::Client,
+    /// Notices.
+    pub sns: aws_sdk_sns::Client,
+    /// Announcements.
+    pub events: aws_sdk_eventbridge::Client,
+    /// Ticks.
+    pub scheduler: aws_sdk_scheduler::Client,
+}
+
+impl Clients {
+    /// Clients of the account, region and endpoints that the environment says.
+    pub async fn from_env() -> Self {
+        // A local S3 has no host name per bucket.
+        let local_s3 = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"]
+            .iter()
+            .any(|name| env::var_os(name).is_some_and(|value| !value.is_empty()));
+        Self::new(&sdk_config().await, local_s3)
+    }
+
+    /// Clients by `config`; `path_style` puts a bucket's name into the path of S3's URLs.
+    pub fn new(config: &SdkConfig, path_style: bool) -> Self {
+        let s3 = aws_sdk_s3::config::Builder::from(config).force_path_style(path_style).build();
+        Self {
+            dynamodb: aws_sdk_dynamodb::Client::new(config),
+            sagemaker: aws_sdk_sagemaker::Client::new(config),
+            runtime: aws_sdk_sagemakerruntime::Client::new(config),
+            cloudwatch: aws_sdk_cloudwatch::Client::new(config),
+            s3: aws_sdk_s3::Client::from_conf(s3),
+            sns: aws_sdk_sns::Client::new(config),
+            events: aws_sdk_eventbridge::Client::new(config),
+            scheduler: aws_sdk_scheduler::Client::new(config),
+        }
+    }
+}
+
+/// What the installation says, by environment variables that `infra/template.yaml` sets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// `TIDEGATE_TABLE`: the ledger's table.
+    pub table: String,
+    /// `TIDEGATE_TOPIC_ARN`: where notices go whose policy names no topic.
+    pub topic: String,
+    /// `TIDEGATE_SHIFT_FUNCTION_ARN`: what the ticks of a rollout invoke.
+    pub shift_function: String,
+    /// `TIDEGATE_SCHEDULER_ROLE_ARN`: the role that EventBridge Scheduler invokes it as.
+    pub scheduler_role: String,
+    /// `TIDEGATE_SCHEDULE_GROUP`: the group of the ticks' schedules.
+    pub schedule_group: String,
+}
+
+/// Something is missing in the environment.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the environment variable {0} is not set; infra/template.yaml says what it should be")]
+pub struct SettingsError(&'static str);
+
+impl Settings {
+    /// Reads them from the environment.
+    pub fn from_env() -> Result<Self, SettingsError> {
+        Self::from_lookup(|name| env::var(name).ok())
+    }
+
+    /// Reads them by `lookup`; an empty value is none.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let get = |name| lookup(name).filter(|value| !value.is_empty()).ok_or(SettingsError(name));
+        Ok(Self {
+            table: get("TIDEGATE_TABLE")?,
+            topic: get("TIDEGATE_TOPIC_ARN")?,
+            shift_function: get("TIDEGATE_SHIFT_FUNCTION_ARN")?,
+            scheduler_role: get("TIDEGATE_SCHEDULER_ROLE_ARN")?,
+            schedule_group: get("TIDEGATE_SCHEDULE_GROUP")?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_missing_or_empty_setting_is_named() {
+        let full = |name: &str| Some(name.to_lowercase());
+        assert_eq!(Settings::from_lookup(full).unwrap().table, "tidegate_table");
+        let without = |name: &str| (name != "TIDEGATE_TOPIC_ARN").then(|| "x".to_owned());
+        let error = Settings::from_lookup(without).unwrap_err();
+        assert!(error.to_string().contains("TIDEGATE_TOPIC_ARN"), "{error}");
+        let empty = |_: &str| Some(String::new());
+        assert_eq!(Settings::from_lookup(empty), Err(SettingsError("TIDEGATE_TABLE")));
+    }
+}

@@ -1,0 +1,239 @@
+//! A model package that changed its approval: a rollout starts, waits, is replaced or taken back.
+//!
+//! What counts is the package as it is described, not the event: events are doubled, late and out
+//! of order. A rollout starts when a version *becomes* Approved, so one approval gives one rollout.
+
+use serde_json::json;
+
+use crate::audit::{What, Who};
+use crate::candidate;
+use crate::decide::{Case, enqueue, take_back};
+use crate::decision::{Decision, Note};
+use crate::event::Approval;
+use crate::facts::Known;
+use crate::head::Waiting;
+use crate::name::PackageVersion;
+use crate::notice::Severity;
+use crate::rollout::{Cause, Reason};
+use crate::world::{Package, Question};
+
+/// What has to be known of a package that changed.
+pub(crate) fn needs(case: &Case<'_>, arn: &str, version: PackageVersion) -> Vec<Question> {
+    let mut questions = vec![Question::Package {
+        arn: arn.to_owned(),
+    }];
+    // What would serve instead, if this one is rejected while it serves.
+    questions.extend(
+        case.snapshot
+            .head
+            .champions
+            .values()
+            .filter_map(|champion| {
+                let previous = champion.previous.as_ref()?;
+                (champion.candidate.version == version).then(|| Question::Package {
+                    arn: previous.package.clone(),
+                })
+            }),
+    );
+    questions
+}
+
+/// Decides what the approval means.
+pub(crate) fn decide(case: &Case<'_>, arn: &str, version: PackageVersion, decision: &mut Decision) {
+    let package = match case.facts.package(arn) {
+        Known::NotAsked => return decision.nothing("the package is not known yet"),
+        Known::Missing => {
+            return decision.nothing(format!("the package {arn} does not exist"));
+        }
+        Known::Is(package) => package,
+    };
+    let at = candidate::approval_time(package);
+    let before = decision.head.approvals.get(&version).copied();
+    if before.is_some_and(|(approval, seen)| approval == package.approval || at <= seen) {
+        return decision.nothing(format!("{version} was known to be {:?}", package.approval));
+    }
+    decision
+        .head
+        .remember_approval(version, package.approval, at);
+    let who = package
+        .modified_by
+        .clone()
+        .map_or(Who::Sagemaker, Who::Person);
+    let seen = |why: String| {
+        Note::new(
+            What::ApprovalSeen,
+            why,
+            json!({
+                "package": package.arn,
+                "approval": package.approval,
+                "description": package.approval_description,
+                "modified": package.modified,
+            }),
+        )
+        .by(who.clone())
+        .version(version)
+    };
+    match package.approval {
+        Approval::Approved => {
+            decision.notes.push(seen(format!("{version} is Approved.")));
+            approved(case, package, decision);
+        }
+        Approval::Rejected => {
+            decision.notes.push(seen(format!("{version} is Rejected.")));
+            rejected(case, package, decision);
+        }
+        Approval::PendingManualApproval => {
+            decision
+                .notes
+                .push(seen(format!("{version} waits for a person's approval.")));
+            withdrawn(version, decision);
+        }
+    }
+}
+
+fn approved(case: &Case<'_>, package: &Package, decision: &mut Decision) {
+    let Some(stage) = case.stages().next() else {
+        return;
+    };
+    let candidate = candidate::of_package(package);
+    let version = candidate.version;
+    let champion = decision.head.champions.get(&stage.name);
+    let ignored = champion.and_then(|champion| {
+        if champion.candidate.version == version {
+            Some(format!("{version} serves {} already.", stage.endpoint))
+        } else if candidate.approved_at < champion.candidate.approved_at {
+            Some(format!(
+                "{version} was approved before {}, which serves {}: the newer approval counts.",
+                champion.candidate.version, stage.endpoint
+            ))
+        } else {
+            None
+        }
+    });
+    let newer_waits = decision
+        .head
+        .waiting
+        .get(&stage.name)
+        .is_some_and(|w| w.candidate.approved_at > candidate.approved_at);
+    let ignored = ignored.or_else(|| {
+        newer_waits.then(|| format!("A version that was approved after {version} waits already."))
+    });
+    if let Some(why) = ignored {
+        decision.notes.push(
+            Note::new(
+                What::ApprovalIgnored,
+                why,
+                json!({ "package": package.arn }),
+            )
+            .version(version)
+            .endpoint(&stage.endpoint),
+        );
+        return;
+    }
+    enqueue(
+        case,
+        stage,
+        Waiting {
+            candidate,
+            urgent: false,
+            told: false,
+        },
+        decision,
+    );
+}
+
+/// A version lost its approval: what waits with it does not start.
+fn withdrawn(version: PackageVersion, decision: &mut Decision) {
+    decision
+        .head
+        .waiting
+        .retain(|_, waiting| waiting.candidate.version != version);
+}
+
+/// A version must not serve: it is taken back wherever it rolls out or serves.
+fn rejected(case: &Case<'_>, package: &Package, decision: &mut Decision) {
+    let version = package.version;
+    withdrawn(version, decision);
+    let by = package.modified_by.as_deref().unwrap_or("somebody");
+    for stage in case.stages() {
+        let rolls_out = decision
+            .head
+            .rollouts
+            .get(&stage.name)
+            .is_some_and(|r| r.candidate.version == version);
+        if rolls_out {
+            let sentence = format!("{by} rejected {version}");
+            take_back(
+                case,
+                &stage.name,
+                Reason {
+                    cause: Cause::Rejected,
+                    sentence,
+                },
+                decision,
+            );
+            continue;
+        }
+        let Some(champion) = decision.head.champions.get(&stage.name).cloned() else {
+            continue;
+        };
+        if champion.candidate.version != version {
+            continue;
+        }
+        let previous = champion.previous.filter(|previous| {
+            case.facts
+                .package(&previous.package)
+                .is()
+                .is_some_and(|p| p.approval == Approval::Approved)
+        });
+        let (headline, line) = match &previous {
+            Some(previous) => (
+                format!("{} comes back to {}", previous.version, stage.endpoint),
+                format!(
+                    "{by} rejected {version} while it serves: {} takes over at once.",
+                    previous.version
+                ),
+            ),
+            None => (
+                format!("{version} is Rejected and still serves {}", stage.endpoint),
+                format!(
+                    "{by} rejected {version} while it serves {}, and there is no earlier version \
+                     that is still Approved. Approve another version or delete the endpoint.",
+                    stage.endpoint
+                ),
+            ),
+        };
+        let severity = if previous.is_some() {
+            Severity::Warning
+        } else {
+            Severity::Action
+        };
+        decision.notes.push(
+            Note::new(
+                What::RollingBack,
+                line.clone(),
+                json!({ "package": package.arn }),
+            )
+            .version(version)
+            .endpoint(&stage.endpoint)
+            .tell(severity, headline, vec![line]),
+        );
+        if let Some(candidate) = previous {
+            // The way back counts as an approval of now: it is newer than what it replaces.
+            let candidate = crate::head::Candidate {
+                approved_at: case.now,
+                ..candidate
+            };
+            enqueue(
+                case,
+                stage,
+                Waiting {
+                    candidate,
+                    urgent: true,
+                    told: false,
+                },
+                decision,
+            );
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The words of the audit trail: who causes an entry and what it can be about.
+//!
+//! They are stored, and people filter by them: a word may be added, never changed.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Who caused an entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Who {
+    /// Tidegate itself, by its policy.
+    Tidegate,
+    /// A person or a role, as AWS names it.
+    Person(String),
+    /// `SageMaker`, or somebody whom it does not name.
+    Sagemaker,
+    /// An alarm or a monitor.
+    Cloudwatch,
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tidegate => f.write_str("tidegate"),
+            Self::Person(name) => f.write_str(name),
+            Self::Sagemaker => f.write_str("sagemaker"),
+            Self::Cloudwatch => f.write_str("cloudwatch"),
+        }
+    }
+}
+
+macro_rules! what {
+    ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
+        /// What an entry is about.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum What {
+            $($(#[$doc])* #[serde(rename = $word)] $name,)*
+        }
+
+        impl What {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// The word in the trail.
+            pub fn word(self) -> &'static str {
+                match self {
+                    $(Self::$name => $word,)*
+                }
+            }
+        }
+    };
+}
+
+what! {
+    /// A policy was applied.
+    PolicyApplied = "policy-applied",
+    /// A candidate was judged by the gate.
+    CandidateGated = "candidate-gated",
+    /// A candidate's package was registered.
+    CandidateRegistered = "candidate-registered",
+    /// A candidate was rejected.
+    CandidateRejected = "candidate-rejected",
+    /// A package's approval changed.
+    ApprovalSeen = "approval-seen",
+    /// An approval led to nothing.
+    ApprovalIgnored = "approval-ignored",
+    /// A rollout started.
+    RolloutStarted = "rollout-started",
+    /// A fleet for the champion and the canary was asked for.
+    RolloutPreparing = "rollout-preparing",
+    /// The canary answered its smoke requests.
+    SmokePassed = "smoke-passed",
+    /// The canary failed its smoke requests.
+    SmokeFailed = "smoke-failed",
+    /// The canary got its next share of the traffic.
+    StepStarted = "step-started",
+    /// A step can't go on yet.
+    StepHeld = "step-held",
+    /// The candidate got all the traffic.
+    Promoted = "promoted",
+    /// The old champion is kept for a while.
+    Baking = "baking",
+    /// The endpoint is reduced to the candidate.
+    Reducing = "reducing",
+    /// The candidate is the champion.
+    RolloutDone = "rollout-done",
+    /// The champion comes back.
+    RollingBack = "rolling-back",
+    /// The champion is back.
+    RolledBack = "rolled-back",
+    /// A newer version took a rollout's place.
+    Superseded = "superseded",
+    /// A rollout stopped where a person has to look.
+    RolloutFailed = "rollout-failed",
+    /// Model Monitor found something.
+    ViolationSeen = "violation-seen",
+    /// An alarm fired.
+    AlarmSeen = "alarm-seen",
+    /// A retraining was started.
+    RetrainingStarted = "retraining-started",
+    /// A retraining was not started, by the policy's limits.
+    RetrainingWithheld = "retraining-withheld",
+    /// People were told.
+    Told = "told",
+    /// A call to AWS failed for good.
+    EffectFailed = "effect-failed",
+    /// Somebody else changed an endpoint.
+    ForeignChange = "foreign-change",
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}

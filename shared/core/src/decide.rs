@@ -1,0 +1,171 @@
+//! The decision: state, input and facts in, next state and everything to do out.
+//!
+//! A pure function. [`needs`] says which facts are missing, [`decide`] decides on them; who calls
+//! them and in which order is the [`crate::engine`]'s part.
+
+use jiff::Timestamp;
+
+use crate::decision::Decision;
+use crate::event::{Event, Kind};
+use crate::facts::Facts;
+use crate::ledger::{JobRecord, Lane, Pending, Snapshot};
+use crate::name::StageName;
+use crate::pipeline::{Policy, RolledBackPackage, Stage};
+use crate::rollout::{self, Moves, Rollout};
+use crate::world::{Outcome, Question};
+use crate::{approval, candidate, triage};
+
+mod next;
+mod outcomes;
+
+pub use next::has_next;
+pub(crate) use next::{enqueue, take_back};
+
+/// What a decision is about.
+#[derive(Debug, Clone, Copy)]
+pub enum Input<'a> {
+    /// Something happened.
+    Event(&'a Event),
+    /// Effects were done, or refused for good.
+    Settled(&'a [(Pending, Outcome)]),
+    /// Nothing new: whose turn is it now?
+    Continue,
+}
+
+/// What a decision rests on.
+#[derive(Debug, Clone, Copy)]
+pub struct Case<'a> {
+    /// Policy, state and effects to do.
+    pub snapshot: &'a Snapshot,
+    /// What became of the event's training job, if it is one's.
+    pub job: Option<&'a JobRecord>,
+    /// What AWS said.
+    pub facts: &'a Facts,
+    /// The time of the decision.
+    pub now: Timestamp,
+}
+
+impl<'a> Case<'a> {
+    pub(crate) fn policy(&self) -> &'a Policy {
+        &self.snapshot.applied.policy
+    }
+
+    pub(crate) fn stages(&self) -> impl Iterator<Item = &'a Stage> {
+        self.policy().stages.iter()
+    }
+
+    pub(crate) fn rejects_rolled_back(&self) -> bool {
+        self.policy().pipeline.rolled_back_package == RolledBackPackage::Reject
+    }
+
+    /// Whether effects of the rollout are still to be done.
+    pub(crate) fn is_busy(&self, rollout: &Rollout) -> bool {
+        let lane = Lane::Rollout(rollout.id.clone());
+        self.snapshot.pending.iter().any(|p| p.lane == lane)
+    }
+}
+
+/// What has to be asked before this can be decided, given the facts so far; empty when all is
+/// known.
+pub fn needs(case: &Case<'_>, input: &Input<'_>) -> Vec<Question> {
+    let mut questions = match input {
+        Input::Settled(_) => Vec::new(),
+        Input::Continue => next::needs(case),
+        Input::Event(event) => match &event.kind {
+            Kind::TrainingJob { job, .. } => candidate::needs(case, job),
+            Kind::Package { arn, version, .. } => approval::needs(case, arn, *version),
+            Kind::Endpoint { endpoint, .. } => case
+                .snapshot
+                .head
+                .rollouts
+                .values()
+                .filter(|r| &r.endpoint == endpoint)
+                .flat_map(|r| rollout::needs(r, case.facts, case.now))
+                .collect(),
+            Kind::Tick { rollout, .. } => case
+                .snapshot
+                .head
+                .rollout(rollout)
+                .map(|r| rollout::needs(r, case.facts, case.now))
+                .unwrap_or_default(),
+            Kind::Monitoring { .. } | Kind::Alarm { .. } => triage::needs(case, &event.kind),
+            Kind::Unhandled { .. } => Vec::new(),
+        },
+    };
+    questions.retain(|q| !case.facts.has(q));
+    questions
+}
+
+/// Decides.
+pub fn decide(case: &Case<'_>, input: &Input<'_>) -> Decision {
+    let mut decision = Decision::on(&case.snapshot.head);
+    match input {
+        Input::Settled(outcomes) => outcomes::settle(case, outcomes, &mut decision),
+        Input::Continue => next::start_what_waits(case, &mut decision),
+        Input::Event(event) => match &event.kind {
+            Kind::TrainingJob { job, .. } => candidate::decide(case, job, &mut decision),
+            Kind::Package { arn, version, .. } => {
+                approval::decide(case, arn, *version, &mut decision);
+            }
+            Kind::Endpoint { endpoint, .. } => {
+                let stages: Vec<StageName> = case
+                    .stages()
+                    .filter(|s| &s.endpoint == endpoint)
+                    .map(|s| s.name.clone())
+                    .collect();
+                for stage in stages {
+                    look(case, &stage, &mut decision);
+                }
+                if !decision.changes(&case.snapshot.head) {
+                    decision.nothing(format!("nothing of {endpoint} waits for this"));
+                }
+            }
+            Kind::Tick { rollout, .. } => match case.snapshot.head.rollout(rollout) {
+                Some(running) => look(case, &running.stage.clone(), &mut decision),
+                None => decision.nothing(format!("the rollout {rollout} is over")),
+            },
+            Kind::Monitoring { .. } | Kind::Alarm { .. } => {
+                triage::decide(case, event, &mut decision);
+            }
+            Kind::Unhandled { why, .. } => decision.nothing(why.clone()),
+        },
+    }
+    decision
+}
+
+/// One look at the rollout of a stage, if there is one.
+fn look(case: &Case<'_>, stage: &StageName, decision: &mut Decision) {
+    let Some(mut rollout) = decision.head.rollouts.get(stage).cloned() else {
+        return;
+    };
+    let is_busy = case.is_busy(&rollout);
+    let moves = rollout::advance(
+        &mut rollout,
+        case.facts,
+        case.now,
+        is_busy,
+        case.rejects_rolled_back(),
+    );
+    take(case, rollout, moves, decision);
+}
+
+/// Takes a rollout's moves into the decision.
+pub(crate) fn take(case: &Case<'_>, rollout: Rollout, moves: Moves, decision: &mut Decision) {
+    let lane = Lane::Rollout(rollout.id.clone());
+    if moves.cancel {
+        decision.effects.retain(|(l, _)| *l != lane);
+        decision.cancelled.push(lane.clone());
+    }
+    decision
+        .effects
+        .extend(moves.effects.into_iter().map(|e| (lane.clone(), e)));
+    decision.notes.extend(moves.notes);
+    if rollout.is_running() {
+        decision
+            .head
+            .rollouts
+            .insert(rollout.stage.clone(), rollout);
+    } else {
+        next::end(case, rollout, decision);
+    }
+}

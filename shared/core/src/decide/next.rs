@@ -1,0 +1,176 @@
+//! Whose turn it is: what waits for a stage starts when the stage is free, and what is done on one
+//! stage goes on to the next.
+
+use super::{Case, take};
+use crate::audit::What;
+use crate::decision::{Decision, Note};
+use crate::event::Approval;
+use crate::head::{Champion, Head, Waiting};
+use crate::name::StageName;
+use crate::notice::Severity;
+use crate::pipeline::{NewerApproval, Stage};
+use crate::rollout::{
+    Cause, Moves, Phase, Reason, Rollout, Start, needs_to_start, roll_back, start,
+};
+use crate::world::Question;
+
+/// Whether a candidate waits for a stage that is free.
+pub fn has_next(head: &Head) -> bool {
+    head.waiting
+        .keys()
+        .any(|stage| !head.rollouts.contains_key(stage))
+}
+
+/// The candidates that could start now.
+fn ready<'a>(case: &Case<'a>) -> impl Iterator<Item = (&'a Stage, &'a Waiting)> {
+    let head = &case.snapshot.head;
+    case.stages().filter_map(move |stage| {
+        let waiting = head.waiting.get(&stage.name)?;
+        (!head.rollouts.contains_key(&stage.name)).then_some((stage, waiting))
+    })
+}
+
+pub(super) fn needs(case: &Case<'_>) -> Vec<Question> {
+    ready(case)
+        .flat_map(|(stage, w)| needs_to_start(w, stage, case.facts, case.now))
+        .collect()
+}
+
+/// Starts what waits, where it can.
+pub(super) fn start_what_waits(case: &Case<'_>, decision: &mut Decision) {
+    // A stage that the policy has no more has nothing to wait for.
+    let known: Vec<&StageName> = case.stages().map(|s| &s.name).collect();
+    decision
+        .head
+        .waiting
+        .retain(|stage, _| known.contains(&stage));
+    for (stage, waiting) in ready(case) {
+        let champion = case.snapshot.head.champions.get(&stage.name);
+        let group = &case.policy().pipeline.group;
+        let applied = &case.snapshot.applied;
+        match start(
+            waiting, group, stage, applied, champion, case.facts, case.now,
+        ) {
+            Start::Unknown => decision.nothing("not all facts are known yet"),
+            Start::Wait(why) if waiting.told => decision.nothing(why),
+            Start::Wait(why) => {
+                if let Some(waiting) = decision.head.waiting.get_mut(&stage.name) {
+                    waiting.told = true;
+                }
+                let version = waiting.candidate.version;
+                decision.notes.push(
+                    Note::new(What::StepHeld, why.clone(), serde_json::Value::Null)
+                        .version(version)
+                        .endpoint(&stage.endpoint)
+                        .tell(
+                            Severity::Info,
+                            format!("{version} waits for {}", stage.endpoint),
+                            vec![
+                                why,
+                                "It starts by itself when the endpoint is InService.".into(),
+                            ],
+                        ),
+                );
+            }
+            Start::Refused(note) => {
+                decision.head.waiting.remove(&stage.name);
+                decision.notes.push(*note);
+            }
+            Start::Started(rollout, effects, note) => {
+                decision.head.waiting.remove(&stage.name);
+                let moves = Moves {
+                    effects,
+                    notes: vec![*note],
+                    cancel: false,
+                };
+                take(case, *rollout, moves, decision);
+            }
+        }
+    }
+}
+
+/// Lets a candidate wait for a stage; what the policy says happens to a rollout that is under way.
+pub(crate) fn enqueue(case: &Case<'_>, stage: &Stage, waiting: Waiting, decision: &mut Decision) {
+    let version = waiting.candidate.version;
+    let is_urgent = waiting.urgent;
+    decision.head.waiting.insert(stage.name.clone(), waiting);
+    let Some(running) = decision.head.rollouts.get(&stage.name) else {
+        return;
+    };
+    if running.candidate.version == version && !is_urgent {
+        // The same version was approved once more while it rolls out.
+        decision.head.waiting.remove(&stage.name);
+        return;
+    }
+    if is_urgent || case.policy().pipeline.newer_approval == NewerApproval::Replace {
+        let why = Reason {
+            cause: Cause::Newer,
+            sentence: format!("{version} was approved and takes its place"),
+        };
+        take_back(case, &stage.name, why, decision);
+    }
+}
+
+/// Takes the rollout of a stage back, if there is one.
+pub(crate) fn take_back(case: &Case<'_>, stage: &StageName, why: Reason, decision: &mut Decision) {
+    let Some(mut rollout) = decision.head.rollouts.get(stage).cloned() else {
+        return;
+    };
+    let mut moves = Moves::default();
+    roll_back(&mut rollout, why, case.now, &mut moves);
+    if moves.cancel {
+        take(case, rollout, moves, decision);
+    }
+}
+
+/// A rollout is over: what it means for the stage and for the next one.
+pub(super) fn end(case: &Case<'_>, rollout: Rollout, decision: &mut Decision) {
+    let head = &mut decision.head;
+    head.rollouts.remove(&rollout.stage);
+    match &rollout.phase {
+        Phase::Done => {
+            let previous = head.champions.remove(&rollout.stage).map(|c| c.candidate);
+            head.champions.insert(
+                rollout.stage.clone(),
+                Champion {
+                    candidate: rollout.candidate.clone(),
+                    since: rollout.all_traffic_since().unwrap_or(case.now),
+                    config: rollout.served_config().to_owned(),
+                    variant: rollout.served_variant().to_owned(),
+                    model: rollout.model.clone(),
+                    previous: previous.filter(|p| p.version != rollout.candidate.version),
+                },
+            );
+            promote_to_next_stage(case, &rollout, decision);
+        }
+        Phase::RolledBack { .. } | Phase::Superseded { .. } => {
+            if let Some(champion) = head.champions.get_mut(&rollout.stage)
+                && rollout.went_back_by_own_config
+            {
+                champion.config = rollout.back_config();
+            }
+            let rejects = case.rejects_rolled_back();
+            if let Phase::RolledBack { why } = &rollout.phase
+                && rejects
+                && why.cause.blames()
+            {
+                // Ours, so that the event of it is nothing new.
+                head.remember_approval(rollout.candidate.version, Approval::Rejected, case.now);
+            }
+        }
+        _ => {}
+    }
+    decision.finished.push(rollout);
+}
+
+fn promote_to_next_stage(case: &Case<'_>, rollout: &Rollout, decision: &mut Decision) {
+    let next = case.stages().skip_while(|s| s.name != rollout.stage).nth(1);
+    if let Some(stage) = next {
+        let waiting = Waiting {
+            candidate: rollout.candidate.clone(),
+            urgent: rollout.urgent,
+            told: false,
+        };
+        enqueue(case, stage, waiting, decision);
+    }
+}

@@ -1,0 +1,135 @@
+//! What came of effects: a registered package, a started retraining, a call that AWS refused.
+
+use serde_json::json;
+
+use super::{Case, take};
+use crate::audit::What;
+use crate::decision::{Decision, Note};
+use crate::event::Approval;
+use crate::ledger::{Lane, Pending};
+use crate::notice::Severity;
+use crate::rollout::effect_failed;
+use crate::world::{Effect, Outcome, PackageSpec, WorldError};
+
+/// Takes in what came of effects.
+pub(super) fn settle(case: &Case<'_>, outcomes: &[(Pending, Outcome)], decision: &mut Decision) {
+    for (pending, outcome) in outcomes {
+        match (&pending.effect, outcome) {
+            (Effect::RegisterPackage(spec), Outcome::Registered { arn, version }) => {
+                registered(case, spec, arn, *version, decision);
+            }
+            (Effect::StartRetraining { pipeline, why, .. }, Outcome::Started { arn }) => {
+                decision.notes.push(
+                    Note::new(
+                        What::RetrainingStarted,
+                        format!("The SageMaker pipeline {pipeline} runs: {why}"),
+                        json!({ "execution": arn }),
+                    )
+                    .tell(
+                        Severity::Info,
+                        format!("Retraining started: {pipeline}"),
+                        vec![why.clone(), format!("Execution: {arn}")],
+                    ),
+                );
+            }
+            (_, Outcome::Failed(error)) => failed(case, pending, error, decision),
+            _ => {}
+        }
+    }
+}
+
+fn registered(
+    case: &Case<'_>,
+    spec: &PackageSpec,
+    arn: &str,
+    version: crate::name::PackageVersion,
+    decision: &mut Decision,
+) {
+    if let Some(job) = case.job.filter(|j| j.job == spec.job) {
+        let mut job = job.clone();
+        job.package = Some((arn.to_owned(), version));
+        decision.jobs.push(job);
+    }
+    let (what, severity, verdict, next) = match spec.approval {
+        Approval::Approved => (
+            What::CandidateRegistered,
+            Severity::Info,
+            "approved",
+            "Its rollout starts by itself.",
+        ),
+        Approval::PendingManualApproval => (
+            What::CandidateRegistered,
+            Severity::Action,
+            "waiting for approval",
+            "Approve it, and its rollout starts; reject it, and nothing happens.",
+        ),
+        Approval::Rejected => (
+            What::CandidateRejected,
+            Severity::Warning,
+            "rejected",
+            "No user meets it.",
+        ),
+    };
+    decision.notes.push(
+        Note::new(
+            what,
+            format!(
+                "{version} of {} is registered from {} and {verdict}: {}",
+                spec.group, spec.job, spec.why
+            ),
+            json!({ "package": arn, "job": spec.job, "metadata": spec.metadata }),
+        )
+        .version(version)
+        .tell(
+            severity,
+            format!("{version} of {} is {verdict}", spec.group),
+            vec![spec.why.clone(), next.to_owned()],
+        ),
+    );
+}
+
+fn failed(case: &Case<'_>, pending: &Pending, error: &WorldError, decision: &mut Decision) {
+    if let Lane::Rollout(id) = &pending.lane {
+        let running = decision
+            .head
+            .rollouts
+            .values()
+            .find(|r| &r.id == id)
+            .cloned();
+        if let Some(mut rollout) = running {
+            let moves = effect_failed(
+                &mut rollout,
+                &pending.effect,
+                error,
+                case.now,
+                case.rejects_rolled_back(),
+            );
+            take(case, rollout, moves, decision);
+            return;
+        }
+    }
+    let note = Note::new(
+        What::EffectFailed,
+        format!("AWS refused {}: {}", error.call, error.message),
+        json!({ "effect": pending.effect, "error": error }),
+    );
+    // A message that can't be sent can't be told either: the audit trail and the log have it.
+    let is_message = matches!(
+        pending.effect,
+        Effect::Tell { .. } | Effect::Announce { .. }
+    );
+    decision.notes.push(if is_message {
+        note
+    } else {
+        note.tell(
+            Severity::Action,
+            format!("AWS refused {}", error.call),
+            vec![
+                error.message.clone(),
+                "What was to be done is in the audit trail; do it by hand, or mend the cause and \
+                 send the event again."
+                    .to_owned(),
+            ],
+        )
+    });
+}

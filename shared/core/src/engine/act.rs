@@ -1,0 +1,67 @@
+//! Does what is to be done: lane by lane side by side, within a lane one after the other.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::join_all;
+
+use crate::ledger::{Lane, Pending};
+use crate::world::{Outcome, World, WorldError};
+
+/// What came of the effects that were to be done.
+#[derive(Debug, Default)]
+pub(super) struct Acted {
+    /// Done, or refused for good.
+    pub(super) settled: Vec<(Pending, Outcome)>,
+    /// Can't be done now; they stay, and what comes after them in their lane with them.
+    pub(super) waiting: Vec<(Pending, WorldError)>,
+}
+
+/// Does the effects that are not in `skip`.
+pub(super) async fn act<W: World>(world: &W, pending: &[Pending], skip: &[String]) -> Acted {
+    let mut lanes: BTreeMap<&Lane, Vec<&Pending>> = BTreeMap::new();
+    for effect in pending {
+        lanes.entry(&effect.lane).or_default().push(effect);
+    }
+    // A lane whose head could not be done a moment ago is left alone.
+    lanes.retain(|_, effects| effects.first().is_some_and(|e| !skip.contains(&e.id)));
+    let mut acted = Acted::default();
+    for lane in join_all(
+        lanes
+            .into_values()
+            .map(|effects| act_in_order(world, effects)),
+    )
+    .await
+    {
+        acted.settled.extend(lane.settled);
+        acted.waiting.extend(lane.waiting);
+    }
+    acted.settled.sort_by(|(a, _), (b, _)| a.id.cmp(&b.id));
+    acted
+}
+
+async fn act_in_order<W: World>(world: &W, effects: Vec<&Pending>) -> Acted {
+    let mut acted = Acted::default();
+    for effect in effects {
+        match world.perform(&effect.effect).await {
+            Ok(outcome) => {
+                let refused = matches!(outcome, Outcome::Failed(_));
+                acted.settled.push((effect.clone(), outcome));
+                if refused {
+                    break;
+                }
+            }
+            Err(error) if error.is_passing() => {
+                tracing::info!(effect = %effect.id, %error, "to be done later");
+                acted.waiting.push((effect.clone(), error));
+                break;
+            }
+            // What comes after it may need it: the decision sees the refusal first.
+            Err(error) => {
+                tracing::warn!(effect = %effect.id, %error, "refused");
+                acted.settled.push((effect.clone(), Outcome::Failed(error)));
+                break;
+            }
+        }
+    }
+    acted
+}

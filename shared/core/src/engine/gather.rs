@@ -1,0 +1,42 @@
+//! Gathers the facts that a decision needs, independent questions side by side.
+
+use futures_util::future::join_all;
+
+use super::EngineError;
+use crate::decide::{Case, Input, needs};
+use crate::facts::Facts;
+use crate::ledger::{JobRecord, Snapshot};
+use crate::world::World;
+
+/// How many times answers may lead to further questions: endpoint, config, model, package.
+const TURNS: u32 = 6;
+
+/// Asks until the decision has all that it needs.
+pub(super) async fn gather<W: World>(
+    world: &W,
+    snapshot: &Snapshot,
+    job: Option<&JobRecord>,
+    input: &Input<'_>,
+    now: jiff::Timestamp,
+) -> Result<Facts, EngineError> {
+    let mut facts = Facts::default();
+    for _ in 0..TURNS {
+        let questions = needs(
+            &Case {
+                snapshot,
+                job,
+                facts: &facts,
+                now,
+            },
+            input,
+        );
+        if questions.is_empty() {
+            break;
+        }
+        let answers = join_all(questions.iter().map(|q| world.ask(q))).await;
+        for (question, answer) in questions.into_iter().zip(answers) {
+            facts.add(question, answer.map_err(EngineError::Fact)?);
+        }
+    }
+    Ok(facts)
+}

@@ -1,0 +1,152 @@
+//! Which pipeline an event belongs to. Accounts are shared: most events belong to none.
+
+use futures_util::future::join_all;
+
+use super::EngineError;
+use crate::event::{JobStatus, Kind};
+use crate::ledger::{Ledger, Route, RouteKind};
+use crate::name::{EndpointName, GroupName, JobName, ScheduleName};
+use crate::world::{Answer, Question, World};
+
+/// Where an event leads.
+pub(super) enum Routed {
+    To(GroupName),
+    Nowhere(String),
+}
+
+/// The tag that names a pipeline.
+const PIPELINE_TAG: &str = "tidegate:pipeline";
+
+/// Finds the pipeline of an event.
+pub(super) async fn route<L: Ledger, W: World>(
+    ledger: &L,
+    world: &W,
+    kind: &Kind,
+) -> Result<Routed, EngineError> {
+    match kind {
+        Kind::TrainingJob { job, tags, status } => {
+            if matches!(status, JobStatus::InProgress | JobStatus::Stopping) {
+                return Ok(Routed::Nowhere(format!(
+                    "the training job {job} is not over"
+                )));
+            }
+            training_job(ledger, world, job, tags).await
+        }
+        Kind::Package { group, .. } | Kind::Tick { group, .. } => Ok(Routed::To(group.clone())),
+        Kind::Endpoint { endpoint, .. } | Kind::Alarm { endpoint, .. } => {
+            of_endpoint(ledger, endpoint).await
+        }
+        Kind::Monitoring {
+            schedule, endpoint, ..
+        } => monitoring(ledger, world, schedule, endpoint.as_ref()).await,
+        Kind::Unhandled { why, .. } => Ok(Routed::Nowhere(why.clone())),
+    }
+}
+
+async fn find<L: Ledger>(
+    ledger: &L,
+    kind: RouteKind,
+    name: impl Into<String>,
+) -> Result<Option<GroupName>, EngineError> {
+    Ok(ledger
+        .route(&Route {
+            kind,
+            name: name.into(),
+        })
+        .await?)
+}
+
+async fn training_job<L: Ledger, W: World>(
+    ledger: &L,
+    world: &W,
+    job: &JobName,
+    tags: &std::collections::BTreeMap<String, String>,
+) -> Result<Routed, EngineError> {
+    if let Some(group) = by_tags(ledger, tags).await? {
+        return Ok(Routed::To(group));
+    }
+    let prefixes = ledger.routes(RouteKind::Prefix).await?;
+    let longest = prefixes
+        .into_iter()
+        .filter(|(route, _)| job.as_str().starts_with(&route.name))
+        .max_by_key(|(route, _)| route.name.len());
+    if let Some((_, group)) = longest {
+        return Ok(Routed::To(group));
+    }
+    let mut tags = tags.clone();
+    if tags.is_empty() {
+        // Events may come without the tags that the job has.
+        let question = Question::TrainingJob(job.clone());
+        if let Answer::TrainingJob(described) =
+            world.ask(&question).await.map_err(EngineError::Fact)?
+        {
+            tags = described.tags;
+            if let Some(group) = by_tags(ledger, &tags).await? {
+                return Ok(Routed::To(group));
+            }
+        }
+    }
+    Ok(Routed::Nowhere(match tags.get(PIPELINE_TAG) {
+        Some(name) => format!(
+            "the training job {job} is tagged {PIPELINE_TAG}={name}, and no pipeline {name} is \
+             applied (`tidegate status` lists those that are)"
+        ),
+        None => format!("the training job {job} has no tag and no name of a pipeline"),
+    }))
+}
+
+async fn by_tags<L: Ledger>(
+    ledger: &L,
+    tags: &std::collections::BTreeMap<String, String>,
+) -> Result<Option<GroupName>, EngineError> {
+    // SageMaker allows 50 tags; the one that names a pipeline is looked up first.
+    let mut pairs: Vec<_> = tags.iter().take(50).collect();
+    pairs.sort_by_key(|(key, _)| key.as_str() != PIPELINE_TAG);
+    let lookups = pairs
+        .into_iter()
+        .map(|(k, v)| find(ledger, RouteKind::Tag, format!("{k}={v}")));
+    for found in join_all(lookups).await {
+        if let Some(group) = found? {
+            return Ok(Some(group));
+        }
+    }
+    Ok(None)
+}
+
+async fn of_endpoint<L: Ledger>(
+    ledger: &L,
+    endpoint: &EndpointName,
+) -> Result<Routed, EngineError> {
+    Ok(
+        match find(ledger, RouteKind::Endpoint, endpoint.as_str()).await? {
+            Some(group) => Routed::To(group),
+            None => Routed::Nowhere(format!("the endpoint {endpoint} is no stage of a pipeline")),
+        },
+    )
+}
+
+async fn monitoring<L: Ledger, W: World>(
+    ledger: &L,
+    world: &W,
+    schedule: &ScheduleName,
+    endpoint: Option<&EndpointName>,
+) -> Result<Routed, EngineError> {
+    if let Some(group) = find(ledger, RouteKind::Schedule, schedule.as_str()).await? {
+        return Ok(Routed::To(group));
+    }
+    if let Some(endpoint) = endpoint {
+        return of_endpoint(ledger, endpoint).await;
+    }
+    let question = Question::MonitoringSchedule(schedule.clone());
+    match world.ask(&question).await.map_err(EngineError::Fact)? {
+        Answer::MonitoringSchedule(described) => match &described.endpoint {
+            Some(endpoint) => of_endpoint(ledger, endpoint).await,
+            None => Ok(Routed::Nowhere(format!(
+                "the monitoring schedule {schedule} watches no endpoint, and no policy lists it"
+            ))),
+        },
+        _ => Ok(Routed::Nowhere(format!(
+            "the monitoring schedule {schedule} does not exist"
+        ))),
+    }
+}

@@ -1,0 +1,97 @@
+//! Makes a commit of a decision: entries are chained, notices and effects get their ids.
+
+use jiff::Timestamp;
+
+use crate::audit::Context;
+use crate::decision::{Decision, Note};
+use crate::ledger::{AppliedPolicy, Commit, Lane, Pending};
+use crate::name::EventId;
+use crate::notice::{Notice, headline};
+use crate::world::Effect;
+
+/// The most effects of one decision; more is a bug.
+const MOST_EFFECTS: usize = 60;
+
+/// Makes the commit. `event` is what the entries name; it is marked as seen if `marks` says so.
+pub(super) fn seal(
+    decision: Decision,
+    applied: &AppliedPolicy,
+    pending: &[Pending],
+    event: &EventId,
+    now: Timestamp,
+) -> Commit {
+    let expected = decision.head.version;
+    let mut head = decision.head;
+    head.version += 1;
+    head.now = Some(now);
+    let pipeline = &applied.policy.pipeline;
+    let context = Context {
+        group: &pipeline.group,
+        event,
+        at: now,
+        policy_version: applied.version,
+        commit: applied.commit.as_deref(),
+    };
+    let mut effects = decision.effects;
+    let mut entries = Vec::with_capacity(decision.notes.len());
+    for note in decision.notes {
+        let what = note.draft.what.word().to_owned();
+        let Note { draft, about, tell } = note;
+        let entry = head.tip.seal(&context, draft);
+        if let Some(tell) = tell {
+            let notice = Notice {
+                id: format!("{}/{}", pipeline.group, entry.n),
+                at: now,
+                severity: tell.severity,
+                what,
+                headline: headline(&tell.headline),
+                lines: tell.lines.into_iter().take(20).collect(),
+                pipeline: pipeline.name.clone(),
+                group: pipeline.group.clone(),
+                version: about.version,
+                endpoint: about.endpoint,
+                rollout: about.rollout,
+            };
+            let lane = Lane::Notice(notice.id.clone());
+            let topic = applied.policy.notify.topic.clone();
+            let notice = Box::new(notice);
+            effects.push((
+                lane.clone(),
+                Effect::Tell {
+                    topic,
+                    notice: notice.clone(),
+                },
+            ));
+            effects.push((lane, Effect::Announce { notice }));
+        }
+        entries.push(entry);
+    }
+    debug_assert!(
+        effects.len() <= MOST_EFFECTS,
+        "{} effects in one decision",
+        effects.len()
+    );
+    let done = pending
+        .iter()
+        .filter(|p| decision.cancelled.contains(&p.lane))
+        .map(|p| p.id.clone())
+        .collect();
+    let add = effects
+        .into_iter()
+        .enumerate()
+        .map(|(i, (lane, effect))| Pending {
+            id: format!("{:012}-{i:03}", head.version),
+            lane,
+            at: now,
+            effect,
+        })
+        .collect();
+    Commit {
+        entries,
+        add,
+        done,
+        finished: decision.finished,
+        jobs: decision.jobs,
+        ..Commit::of(expected, head)
+    }
+}

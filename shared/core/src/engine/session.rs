@@ -1,0 +1,259 @@
+//! One event's way through a pipeline: finish what is pending, decide on the event, act, settle,
+//! and start what waits.
+
+use super::act::{Acted, act};
+use super::gather::gather;
+use super::seal::seal;
+use super::{EngineError, Handled, RACES, ROUNDS, now_of};
+use crate::decide::{Case, Input, decide, has_next};
+use crate::decision::Decision;
+use crate::event::{Event, Kind};
+use crate::ledger::{Commit, CommitError, JobRecord, Ledger, Pending, Snapshot};
+use crate::name::{EventId, GroupName, JobName};
+use crate::world::{Effect, Outcome, World, WorldError};
+
+/// Runs an event through the pipeline of `group`.
+pub(super) async fn run<L: Ledger, W: World>(
+    ledger: &L,
+    world: &W,
+    group: &GroupName,
+    event: &Event,
+    handled: &mut Handled,
+) -> Result<(), EngineError> {
+    let mut session = Session {
+        ledger,
+        world,
+        group,
+        event,
+        handled,
+        waiting: Vec::new(),
+    };
+    session.run().await
+}
+
+struct Session<'a, L, W> {
+    ledger: &'a L,
+    world: &'a W,
+    group: &'a GroupName,
+    event: &'a Event,
+    handled: &'a mut Handled,
+    /// Effects that could not be done a moment ago, and why.
+    waiting: Vec<(String, WorldError)>,
+}
+
+/// What a round came to.
+enum Round {
+    /// It changed something.
+    Committed(Box<Snapshot>),
+    /// Somebody else changed something first.
+    Lost,
+    /// There was nothing to change.
+    Idle,
+}
+
+impl<L: Ledger, W: World> Session<'_, L, W> {
+    async fn run(&mut self) -> Result<(), EngineError> {
+        let Some(mut snapshot) = self.load().await? else {
+            return Ok(());
+        };
+        let mut is_decided = snapshot.seen;
+        if is_decided {
+            self.handled.nothing_because = Some("the event took effect before".to_owned());
+        }
+        let mut may_continue = true;
+        let mut races = 0;
+        for _ in 0..ROUNDS {
+            let acted = act(self.world, &snapshot.pending, &self.waiting_ids()).await;
+            self.waiting
+                .extend(acted.waiting.iter().map(|(p, e)| (p.id.clone(), e.clone())));
+            let round = if !acted.settled.is_empty() {
+                self.settle(&snapshot, &acted).await?
+            } else if !is_decided {
+                let round = self.decide_event(&snapshot).await?;
+                is_decided = !matches!(round, Round::Lost);
+                round
+            } else if may_continue && has_next(&snapshot.head) {
+                let round = self.decide_next(&snapshot).await?;
+                may_continue = matches!(round, Round::Committed(_) | Round::Lost);
+                round
+            } else {
+                return self.finish(&snapshot);
+            };
+            match round {
+                Round::Committed(next) => snapshot = *next,
+                Round::Idle => {}
+                Round::Lost => {
+                    races += 1;
+                    if races > RACES {
+                        return Err(EngineError::Contended);
+                    }
+                    let Some(next) = self.load().await? else {
+                        return Ok(());
+                    };
+                    is_decided = is_decided || next.seen;
+                    snapshot = next;
+                }
+            }
+        }
+        Err(EngineError::Endless)
+    }
+
+    async fn load(&mut self) -> Result<Option<Snapshot>, EngineError> {
+        let snapshot = self.ledger.load(self.group, Some(&self.event.id)).await?;
+        if snapshot.is_none() {
+            self.handled.nothing_because = Some(format!(
+                "the model package group {} belongs to no pipeline",
+                self.group
+            ));
+        }
+        Ok(snapshot)
+    }
+
+    fn waiting_ids(&self) -> Vec<String> {
+        self.waiting.iter().map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Takes in what came of effects.
+    async fn settle(&mut self, snapshot: &Snapshot, acted: &Acted) -> Result<Round, EngineError> {
+        let job = match registered_job(&acted.settled) {
+            Some(job) => self.ledger.job(self.group, job).await?,
+            None => None,
+        };
+        let input = Input::Settled(&acted.settled);
+        let done = acted.settled.iter().map(|(p, _)| p.id.clone()).collect();
+        self.round(snapshot, &input, job.as_ref(), done, None).await
+    }
+
+    /// Decides on the event.
+    async fn decide_event(&mut self, snapshot: &Snapshot) -> Result<Round, EngineError> {
+        let job = match &self.event.kind {
+            Kind::TrainingJob { job, .. } => self.ledger.job(self.group, job).await?,
+            _ => None,
+        };
+        let seen = Some(self.event.id.clone());
+        self.round(
+            snapshot,
+            &Input::Event(self.event),
+            job.as_ref(),
+            Vec::new(),
+            seen,
+        )
+        .await
+    }
+
+    /// Starts what waits.
+    async fn decide_next(&mut self, snapshot: &Snapshot) -> Result<Round, EngineError> {
+        self.round(snapshot, &Input::Continue, None, Vec::new(), None)
+            .await
+    }
+
+    async fn round(
+        &mut self,
+        snapshot: &Snapshot,
+        input: &Input<'_>,
+        job: Option<&JobRecord>,
+        done: Vec<String>,
+        seen: Option<EventId>,
+    ) -> Result<Round, EngineError> {
+        let now = now_of(self.event, snapshot.head.now);
+        let facts = gather(self.world, snapshot, job, input, now).await?;
+        let decision = decide(
+            &Case {
+                snapshot,
+                job,
+                facts: &facts,
+                now,
+            },
+            input,
+        );
+        if !decision.changes(&snapshot.head) && done.is_empty() {
+            if matches!(input, Input::Event(_)) {
+                self.handled.nothing_because = decision.nothing_because;
+            }
+            return Ok(Round::Idle);
+        }
+        let said = sentences(&decision);
+        let mut commit = seal(
+            decision,
+            &snapshot.applied,
+            &snapshot.pending,
+            &self.event.id,
+            now,
+        );
+        commit.done.extend(done);
+        commit.done.sort_unstable();
+        commit.done.dedup();
+        commit.seen = seen;
+        match self.ledger.commit(self.group, &commit).await {
+            Ok(()) => {
+                for sentence in &said {
+                    tracing::info!(group = %self.group, event = %self.event.id, "{sentence}");
+                }
+                self.handled.done.extend(said);
+                Ok(Round::Committed(Box::new(after(snapshot, commit))))
+            }
+            Err(CommitError::Lost | CommitError::Seen) => Ok(Round::Lost),
+            Err(error) => Err(EngineError::Commit(error)),
+        }
+    }
+
+    /// Says what is left. A tick's successor finishes it; other events are delivered again.
+    fn finish(&mut self, snapshot: &Snapshot) -> Result<(), EngineError> {
+        self.handled.left = snapshot.pending.len();
+        let blocked = self.waiting.iter().find(|(id, _)| {
+            snapshot
+                .pending
+                .iter()
+                .any(|p| &p.id == id && !has_ticks(snapshot, p))
+        });
+        match blocked {
+            Some((_, first)) => Err(EngineError::Unfinished {
+                left: self.handled.left,
+                first: first.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether ticks come that will do this effect: its rollout runs, and its schedule is made.
+fn has_ticks(snapshot: &Snapshot, pending: &Pending) -> bool {
+    let crate::ledger::Lane::Rollout(id) = &pending.lane else {
+        return false;
+    };
+    let has_schedule = !snapshot
+        .pending
+        .iter()
+        .any(|p| p.lane == pending.lane && matches!(p.effect, Effect::StartTicks { .. }));
+    has_schedule && snapshot.head.rollout(id).is_some()
+}
+
+/// The snapshot after a commit, without reading it again.
+fn after(before: &Snapshot, commit: Commit) -> Snapshot {
+    let mut pending: Vec<Pending> = before
+        .pending
+        .iter()
+        .filter(|p| !commit.done.contains(&p.id))
+        .cloned()
+        .collect();
+    pending.extend(commit.add);
+    Snapshot {
+        applied: before.applied.clone(),
+        head: commit.head,
+        pending,
+        seen: true,
+    }
+}
+
+fn sentences(decision: &Decision) -> Vec<String> {
+    decision.notes.iter().map(|n| n.draft.why.clone()).collect()
+}
+
+fn registered_job(settled: &[(Pending, Outcome)]) -> Option<&JobName> {
+    settled
+        .iter()
+        .find_map(|(pending, outcome)| match (&pending.effect, outcome) {
+            (Effect::RegisterPackage(spec), Outcome::Registered { .. }) => Some(&spec.job),
+            _ => None,
+        })
+}

@@ -1,0 +1,8 @@
+//! The loop, end to end in one process: a ledger in memory, a small model of SageMaker, and the
+//! events that it would send.
+#![allow(clippy::unwrap_used)]
+
+mod edges;
+mod memory;
+mod stories;
+mod town;

@@ -1,0 +1,111 @@
+//! What Tidegate reads in an event, in one or two sentences for people.
+
+use std::fmt::Write;
+
+use super::{Approval, Event, JobStatus, Kind, MonitoringOutcome};
+
+/// Says in plain words what the event tells.
+pub fn describe(event: &Event) -> String {
+    match &event.kind {
+        Kind::TrainingJob { job, status, tags } => {
+            let how = match status {
+                JobStatus::InProgress => "is in progress",
+                JobStatus::Completed => "completed",
+                JobStatus::Failed => "failed",
+                JobStatus::Stopping => "is being stopped",
+                JobStatus::Stopped => "was stopped",
+            };
+            let mut text = format!("Training job {job} {how}.");
+            if tags.is_empty() {
+                text.push_str(" The event has no tags of it.");
+            } else {
+                let tags: Vec<_> = tags.iter().map(|(k, v)| format!("{k}={v}")).collect();
+                let _ = write!(text, " Its tags: {}.", tags.join(", "));
+            }
+            text
+        }
+        Kind::Package {
+            group,
+            version,
+            approval,
+            ..
+        } => {
+            let how = match approval {
+                Approval::Approved => "is approved",
+                Approval::Rejected => "is rejected",
+                Approval::PendingManualApproval => "waits for a person's approval",
+            };
+            format!("Model package {version} of the group {group} {how}.")
+        }
+        Kind::Endpoint { endpoint, status } => format!("Endpoint {endpoint} is {status:?}."),
+        Kind::Tick {
+            group,
+            stage,
+            rollout,
+        } => format!(
+            "A minute passed for the rollout {rollout} of the group {group}, stage {stage}; it \
+             was scheduled for {}.",
+            event.at
+        ),
+        Kind::Monitoring {
+            schedule,
+            endpoint,
+            job,
+            outcome,
+        } => {
+            let mut text = format!("The monitoring schedule {schedule}");
+            if let Some(endpoint) = endpoint {
+                let _ = write!(text, " of endpoint {endpoint}");
+            }
+            text.push_str(match outcome {
+                MonitoringOutcome::Quiet => " has nothing to report",
+                MonitoringOutcome::Violations => " found violations",
+                MonitoringOutcome::Failed(_) => " could not run",
+            });
+            if let Some(job) = job {
+                let _ = write!(text, " in the job {job}");
+            }
+            match outcome {
+                MonitoringOutcome::Failed(reason) => {
+                    let _ = write!(text, ": {}", sentence(reason));
+                }
+                _ => text.push('.'),
+            }
+            text
+        }
+        Kind::Alarm {
+            alarm,
+            endpoint,
+            variant,
+            metric,
+            reason,
+            data_since,
+        } => {
+            let mut text = format!("Alarm {alarm} went off for endpoint {endpoint}");
+            if let Some(variant) = variant {
+                let _ = write!(text, ", variant {variant}");
+            }
+            let _ = write!(text, ", on {metric}");
+            if let Some(since) = data_since {
+                let _ = write!(text, " since {since}");
+            }
+            if reason.trim().is_empty() {
+                text.push('.');
+            } else {
+                let _ = write!(text, ": {}", sentence(reason));
+            }
+            text
+        }
+        Kind::Unhandled { what, why } => format!("Nothing is done about {what}: {}", sentence(why)),
+    }
+}
+
+/// The text with a full stop at its end.
+fn sentence(text: &str) -> String {
+    let text = text.trim();
+    if text.ends_with(['.', '!', '?', '…']) {
+        text.to_owned()
+    } else {
+        format!("{text}.")
+    }
+}

@@ -1,0 +1,280 @@
+//! What a guard's counts say so far about a canary, as four sequential likelihood ratios.
+//!
+//! Sharing out the bad events between the variants, instead of comparing rates with a threshold,
+//! makes a base error rate, an incident that hits both, and a change of weights harmless; looking
+//! every minute costs nothing (e-processes). Sources: Lindon, Sanden, Shirikian, "Rapid regression
+//! detection in software deployments through sequential testing" (KDD 2022); Turner, Ly, Grünwald,
+//! "Generic e-variables for exact sequential k-sample tests" (2024).
+
+use std::sync::LazyLock;
+
+use serde::{Deserialize, Serialize};
+
+use crate::pipeline::Judge;
+
+mod dispersion;
+mod exact;
+mod history;
+mod verdict;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+
+pub use dispersion::dispersion;
+pub use history::{pair_with_history, tolerated_against_history};
+pub use verdict::{Verdict, odds, verdict, verdict_alone};
+
+/// How many alternatives, "so many times worse", the evidence is averaged over.
+const GRID: usize = 40;
+
+/// The logarithms of the alternatives: 1.15 to 30 times, evenly spaced.
+static LN_GRID: LazyLock<[f64; GRID]> = LazyLock::new(|| {
+    let (low, high) = (1.15_f64.ln(), 30.0_f64.ln());
+    #[allow(clippy::cast_precision_loss)]
+    std::array::from_fn(|k| low + (high - low) * k as f64 / (GRID - 1) as f64)
+});
+
+/// The alternatives themselves.
+static FACTORS: LazyLock<[f64; GRID]> = LazyLock::new(|| LN_GRID.map(f64::exp));
+
+/// The highest rate that harm by ceiling has as an alternative, so that logarithms stay finite.
+const HIGHEST_RATE: f64 = 0.999;
+
+/// A ceiling nearer to 0 or 1 than this is taken to be this far away; policies can't say such.
+const EDGE: f64 = 1e-9;
+
+/// Requests of one variant in some time, and how many of them were bad. Written `[n, b]`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "[u64; 2]", into = "[u64; 2]")]
+pub struct Counts {
+    /// Requests.
+    pub requests: u64,
+    /// Bad ones among them. Metrics that are counted apart can give more than `requests`; what is
+    /// more counts for nothing.
+    pub bad: u64,
+}
+
+impl Counts {
+    /// These counts.
+    pub const fn new(requests: u64, bad: u64) -> Self {
+        Self { requests, bad }
+    }
+
+    /// The counts with no more bad ones than requests.
+    #[must_use]
+    pub fn clamped(self) -> Self {
+        Self {
+            requests: self.requests,
+            bad: self.bad.min(self.requests),
+        }
+    }
+
+    /// Both added up.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            requests: self.requests.saturating_add(other.requests),
+            bad: self.bad.saturating_add(other.bad),
+        }
+    }
+
+    /// The share of bad ones, 0 to 1; none without requests.
+    pub fn rate(self) -> Option<f64> {
+        let counts = self.clamped();
+        (counts.requests > 0).then(|| real(counts.bad) / real(counts.requests))
+    }
+}
+
+impl From<[u64; 2]> for Counts {
+    fn from([requests, bad]: [u64; 2]) -> Self {
+        Self { requests, bad }
+    }
+}
+
+impl From<Counts> for [u64; 2] {
+    fn from(counts: Counts) -> Self {
+        [counts.requests, counts.bad]
+    }
+}
+
+/// One closed minute of a guard on both variants. Written `[nB, bB, nC, bC]`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "[u64; 4]", into = "[u64; 4]")]
+pub struct Minute {
+    /// The champion's.
+    pub baseline: Counts,
+    /// The canary's.
+    pub canary: Counts,
+}
+
+impl From<[u64; 4]> for Minute {
+    fn from([nb, bb, nc, bc]: [u64; 4]) -> Self {
+        Self {
+            baseline: Counts::new(nb, bb),
+            canary: Counts::new(nc, bc),
+        }
+    }
+}
+
+impl From<Minute> for [u64; 4] {
+    fn from(minute: Minute) -> Self {
+        let Minute { baseline, canary } = minute;
+        [baseline.requests, baseline.bad, canary.requests, canary.bad]
+    }
+}
+
+/// How sure a verdict has to be, and of what.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rule {
+    /// The chance that a healthy canary is rolled back, over the whole rollout.
+    pub alpha: f64,
+    /// The chance that a harmful canary is called safe.
+    pub beta: f64,
+    /// How many times the baseline's rate is still tolerated, 1 or more.
+    pub tolerated_ratio: f64,
+    /// How many times the baseline's rate "safe" rules out, more than `tolerated_ratio`.
+    pub margin_ratio: f64,
+}
+
+impl From<&Judge> for Rule {
+    fn from(judge: &Judge) -> Self {
+        Self {
+            alpha: judge.alpha,
+            beta: judge.beta,
+            tolerated_ratio: judge.tolerated_ratio,
+            margin_ratio: judge.margin_ratio,
+        }
+    }
+}
+
+/// The evidence on one guard. A minute costs the same however long the rollout is.
+///
+/// By ratio, the likelihood depends on how the minutes pair up, so two rows of sums are kept, one
+/// sum for each alternative. By ceiling it depends on the canary's totals alone, so those two rows
+/// are computed when asked for, exactly. Numbers are stored in a form that reads back bit for bit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    #[serde(with = "exact::number")]
+    tolerated: f64,
+    #[serde(with = "exact::number")]
+    margin: f64,
+    #[serde(with = "exact::number")]
+    phi: f64,
+    #[serde(with = "exact::maybe", default)]
+    ceiling: Option<f64>,
+    totals: Minute,
+    #[serde(with = "exact::row")]
+    worse: [f64; GRID],
+    #[serde(with = "exact::row")]
+    better: [f64; GRID],
+}
+
+impl Evidence {
+    /// No evidence yet. `ceiling` is the share of bad events that is fine whatever the champion's
+    /// is, 0 to 1; `phi` the [`dispersion`] of the champion's history, 1 or more.
+    pub fn new(rule: &Rule, ceiling: Option<f64>, phi: f64) -> Self {
+        Self {
+            tolerated: ratio(rule.tolerated_ratio),
+            margin: ratio(rule.margin_ratio),
+            phi: if phi.is_finite() { phi.max(1.0) } else { 1.0 },
+            ceiling: ceiling
+                .filter(|c| c.is_finite())
+                .map(|c| c.clamp(EDGE, 1.0 - EDGE)),
+            totals: Minute::default(),
+            worse: [0.0; GRID],
+            better: [0.0; GRID],
+        }
+    }
+
+    /// Takes one closed minute into account.
+    pub fn add(&mut self, minute: &Minute) {
+        let (baseline, canary) = (minute.baseline.clamped(), minute.canary.clamped());
+        self.totals = Minute {
+            baseline: self.totals.baseline.plus(baseline),
+            canary: self.totals.canary.plus(canary),
+        };
+        let bad = real(baseline.bad) + real(canary.bad);
+        if baseline.requests == 0 || canary.requests == 0 || bad == 0.0 {
+            return;
+        }
+        for k in 0..GRID {
+            self.worse[k] += shift(baseline, canary, self.tolerated, LN_GRID[k]);
+            self.better[k] += shift(baseline, canary, self.margin, -LN_GRID[k]);
+        }
+    }
+
+    /// Log-evidence that the canary's rate is above the tolerated ratio times the baseline's.
+    pub fn harm(&self) -> f64 {
+        self.averaged(&self.worse)
+    }
+
+    /// Log-evidence that the canary's rate is below the margin ratio times the baseline's.
+    pub fn safe_ratio(&self) -> f64 {
+        self.averaged(&self.better)
+    }
+
+    /// Log-evidence that the canary's rate is below the ceiling; none without a ceiling.
+    pub fn safe_ceiling(&self) -> Option<f64> {
+        let ceiling = self.ceiling?;
+        Some(self.averaged(&FACTORS.map(|g| self.against(ceiling, ceiling / g))))
+    }
+
+    /// Log-evidence that the canary's rate is above the ceiling; none without a ceiling. Only a
+    /// verdict without a live baseline looks at it.
+    pub fn harm_ceiling(&self) -> Option<f64> {
+        let ceiling = self.ceiling?;
+        // Above the highest alternative there is no worse rate to find: such a row stays at 0.
+        let highest = HIGHEST_RATE.max(ceiling);
+        Some(self.averaged(&FACTORS.map(|g| self.against(ceiling, (ceiling * g).min(highest)))))
+    }
+
+    /// The sums over all minutes.
+    pub fn totals(&self) -> Minute {
+        self.totals
+    }
+
+    /// The log-likelihood ratio of the canary's totals: rate `p` against the ceiling.
+    fn against(&self, ceiling: f64, p: f64) -> f64 {
+        let Counts { requests, bad } = self.totals.canary.clamped();
+        real(bad) * (p / ceiling).ln() + real(requests - bad) * ((-p).ln_1p() - (-ceiling).ln_1p())
+    }
+
+    /// `ln(mean(exp(row / phi)))`, with the maximum taken out so that nothing overflows.
+    fn averaged(&self, row: &[f64; GRID]) -> f64 {
+        let highest = row.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b)) / self.phi;
+        let sum: f64 = row.iter().map(|a| (a / self.phi - highest).exp()).sum();
+        #[allow(clippy::cast_precision_loss)]
+        let mean = sum / GRID as f64;
+        highest + mean.ln()
+    }
+}
+
+/// `l(ratio * g) - l(ratio)` of a minute, where `l(rho) = bC ln theta + bB ln(1 - theta)` and
+/// `theta = rho nC / (rho nC + nB)` is the canary's share of the bad events at the rate ratio rho.
+///
+/// Both quotients of shares have the same `(ratio nC + nB) / (ratio g nC + nB)` in them, so one
+/// logarithm does, and nothing large is subtracted from something large.
+fn shift(baseline: Counts, canary: Counts, ratio: f64, ln_g: f64) -> f64 {
+    let weighted = ratio * real(canary.requests);
+    let share = weighted / (weighted + real(baseline.requests));
+    let grown = (share * ln_g.exp_m1()).ln_1p();
+    real(canary.bad) * (ln_g - grown) - real(baseline.bad) * grown
+}
+
+/// A ratio from a policy, kept where logarithms are finite whatever the policy said.
+fn ratio(value: f64) -> f64 {
+    if value.is_finite() {
+        value.clamp(1e-3, 1e3)
+    } else {
+        1.0
+    }
+}
+
+/// Counts beyond 2^53 lose their last digits, which no verdict depends on.
+#[allow(clippy::cast_precision_loss)]
+fn real(count: u64) -> f64 {
+    count as f64
+}

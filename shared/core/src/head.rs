@@ -1,0 +1,120 @@
+//! The state of one pipeline: everything that a decision remembers, in one item of the ledger.
+//!
+//! Every list in it is bounded, so that the item stays far below DynamoDB's 400 KB however long
+//! the pipeline lives; what is finished moves to items of its own.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::audit::Tip;
+use crate::event::Approval;
+use crate::gate::Metrics;
+use crate::name::{PackageVersion, RolloutId, StageName};
+use crate::rollout::Rollout;
+
+/// How many versions' approvals are remembered, the newest by version.
+pub const REMEMBERED_APPROVALS: usize = 100;
+
+/// The state of one pipeline.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Head {
+    /// Counts commits; every commit is conditioned on it.
+    pub version: u64,
+    /// The latest *now* of any decision: time never runs backwards.
+    pub now: Option<Timestamp>,
+    /// The end of the audit trail.
+    pub tip: Tip,
+    /// What serves, by stage.
+    pub champions: BTreeMap<StageName, Champion>,
+    /// What rolls out, by stage.
+    pub rollouts: BTreeMap<StageName, Rollout>,
+    /// What waits for its turn, by stage; only the newest.
+    pub waiting: BTreeMap<StageName, Waiting>,
+    /// The last approval seen of each version, and when it was given: a rollout starts when a
+    /// version becomes Approved, not when it still is.
+    pub approvals: BTreeMap<PackageVersion, (Approval, Timestamp)>,
+    /// When retrainings were started, the last 30 days' only.
+    pub retrainings: Vec<Timestamp>,
+    /// Monitoring jobs and alarms that were dealt with, the last 50: a finding is told in several
+    /// events.
+    pub findings: Vec<String>,
+}
+
+impl Head {
+    /// Remembers a version's approval, and forgets the oldest beyond [`REMEMBERED_APPROVALS`].
+    pub fn remember_approval(
+        &mut self,
+        version: PackageVersion,
+        approval: Approval,
+        at: Timestamp,
+    ) {
+        self.approvals.insert(version, (approval, at));
+        while self.approvals.len() > REMEMBERED_APPROVALS {
+            self.approvals.pop_first();
+        }
+    }
+
+    /// Whether this finding was dealt with before; remembers it.
+    pub fn is_known_finding(&mut self, finding: &str) -> bool {
+        if self.findings.iter().any(|f| f == finding) {
+            return true;
+        }
+        self.findings.push(finding.to_owned());
+        if self.findings.len() > 50 {
+            self.findings.remove(0);
+        }
+        false
+    }
+
+    /// The rollout of this id, if it is under way.
+    pub fn rollout(&self, id: &RolloutId) -> Option<&Rollout> {
+        self.rollouts.values().find(|r| &r.id == id)
+    }
+}
+
+/// A version on its way to an endpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Its version.
+    pub version: PackageVersion,
+    /// Its package's ARN.
+    pub package: String,
+    /// When it was approved: the package's `LastModifiedTime` then.
+    pub approved_at: Timestamp,
+    /// Who approved it, as far as SageMaker says.
+    pub approved_by: Option<String>,
+    /// Its metrics, from its package.
+    pub metrics: Metrics,
+    /// The training job it came from, from its package.
+    pub job: Option<String>,
+}
+
+/// The version that serves an endpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Champion {
+    /// What was rolled out.
+    pub candidate: Candidate,
+    /// Since when it has all the traffic.
+    pub since: Timestamp,
+    /// The endpoint config that it serves by.
+    pub config: String,
+    /// Its variant.
+    pub variant: String,
+    /// Its model.
+    pub model: String,
+    /// The one before it, to go back to if a person rejects this one.
+    pub previous: Option<Candidate>,
+}
+
+/// A candidate that waits for a stage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// What waits.
+    pub candidate: Candidate,
+    /// Whether it replaces a version that must not serve any more: then it is shifted to at once.
+    pub urgent: bool,
+    /// Whether people were told that the endpoint is not ready for it.
+    pub told: bool,
+}

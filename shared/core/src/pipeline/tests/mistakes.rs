@@ -1,0 +1,389 @@
+//! Every kind of mistake in a policy file, with the text that a person sees.
+
+#![allow(clippy::format_collect)]
+
+use super::{FULL, MINIMAL, parse};
+
+fn errors(text: &str) -> String {
+    parse(text, "fraud.toml").unwrap_err().to_string()
+}
+
+/// The errors of the full policy with one piece of it replaced.
+fn broken(from: &str, to: &str) -> String {
+    assert!(FULL.contains(from), "{from}");
+    errors(&FULL.replacen(from, to, 1))
+}
+
+#[test]
+fn an_unknown_key_is_shown_with_the_nearest_one() {
+    insta::assert_snapshot!(broken("bake_minutes = 30", "bake_minuts = 30"), @r###"
+    fraud.toml:39:1: stage[1].bake_minuts: unknown key; did you mean "bake_minutes"?
+      39 | bake_minuts = 30
+         | ^^^^^^^^^^^
+    "###);
+    insta::assert_snapshot!(broken("[notify]", "[notifications]"), @r###"
+    fraud.toml:65:2: notifications: unknown key; did you mean "notify"?
+      65 | [notifications]
+         |  ^^^^^^^^^^^^^
+    "###);
+    insta::assert_snapshot!(broken("alpha = 0.01", "zzz = 0.01"), @r###"
+    fraud.toml:53:1: stage[1].judge.zzz: unknown key; the keys here are "alpha", "beta", "margin_ratio", "settle_minutes", "tolerated_ratio", "warmup_minutes"
+      53 | zzz = 0.01
+         | ^^^
+    "###);
+    insta::assert_snapshot!(broken("ceiling = 0.01", "cieling = 0.01"), @r###"
+    fraud.toml:47:1: stage[1].guard[0].cieling: unknown key; did you mean "ceiling"?
+      47 | cieling = 0.01
+         | ^^^^^^^
+    "###);
+    insta::assert_snapshot!(broken("type = \"ml", "kind = \"ml"), @r###"
+    fraud.toml:37:12: stage[1].instance.type: is missing
+      37 | instance = { kind = "ml.m5.large", count = 2 }
+         |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    fraud.toml:37:14: stage[1].instance.kind: unknown key; the keys here are "count", "type"
+      37 | instance = { kind = "ml.m5.large", count = 2 }
+         |              ^^^^
+    "###);
+    insta::assert_snapshot!(broken("group = \"fraud-detection\"", "group = \"fraud-detection\"\nmode = \"observe\""), @r###"
+    fraud.toml:5:1: pipeline.mode: unknown key; the keys here are "group", "name", "newer_approval", "rolled_back_package", "training"
+      5 | mode = "observe"
+        | ^^^^
+    "###);
+}
+
+#[test]
+fn all_unknown_keys_and_ranges_are_found_in_one_pass() {
+    let text = MINIMAL.to_owned()
+        + "bake_minuts = 1\nwatch_minutes = 1441\nstrategy = { canary = [0, 5, 100], minutes = 20, max_minutes = 10, step = 1 }\n\n[gates]\n";
+    insta::assert_snapshot!(errors(&text), @r###"
+    fraud.toml:8:1: stage[0].bake_minuts: unknown key; did you mean "bake_minutes"?
+      8 | bake_minuts = 1
+        | ^^^^^^^^^^^
+    fraud.toml:9:17: stage[0].watch_minutes: is 1441; expected 0 to 1440
+      9 | watch_minutes = 1441
+        |                 ^^^^
+    fraud.toml:10:24: stage[0].strategy.canary[0]: is 0; expected 1 to 99
+      10 | strategy = { canary = [0, 5, 100], minutes = 20, max_minutes = 10, step = 1 }
+         |                        ^
+    fraud.toml:10:30: stage[0].strategy.canary[2]: is 100; expected 1 to 99
+      10 | strategy = { canary = [0, 5, 100], minutes = 20, max_minutes = 10, step = 1 }
+         |                              ^^^
+    fraud.toml:10:64: stage[0].strategy.max_minutes: is 10, less than minutes, which is 20
+      10 | strategy = { canary = [0, 5, 100], minutes = 20, max_minutes = 10, step = 1 }
+         |                                                                ^^
+    fraud.toml:10:68: stage[0].strategy.step: unknown key; the keys here are "canary", "max_minutes", "min_requests", "minutes", "on_low_traffic"
+      10 | strategy = { canary = [0, 5, 100], minutes = 20, max_minutes = 10, step = 1 }
+         |                                                                    ^^^^
+    fraud.toml:12:2: gates: unknown key; did you mean "gate"?
+      12 | [gates]
+         |  ^^^^^
+    "###);
+}
+
+#[test]
+fn what_is_not_toml_is_one_error() {
+    insta::assert_snapshot!(errors("[pipeline\nname = 1"), @r###"
+    fraud.toml:1:10: not TOML: unclosed table, expected `]`
+      1 | [pipeline
+        |          ^
+    "###);
+    insta::assert_snapshot!(errors("[pipeline]\nname = \"a\"\nname = \"b\""), @r###"
+    fraud.toml:3:1: not TOML: duplicate key
+      3 | name = "b"
+        | ^^^^
+    "###);
+    insta::assert_snapshot!(errors("[pipeline]\nname = fraud"), @r###"
+    fraud.toml:2:8: not TOML: invalid boolean, expected `false` (a text needs quotes)
+      2 | name = fraud
+        |        ^^^^^
+    "###);
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    insta::assert_snapshot!(errors(""), @r###"
+    fraud.toml:1:1: pipeline: is missing
+      1 | 
+        | ^
+    fraud.toml:1:1: stage: is missing
+      1 | 
+        | ^
+    "###);
+    insta::assert_snapshot!(broken("endpoint = \"fraud-prod\"\n", ""), @r###"
+    fraud.toml:34:1: stage[1].endpoint: is missing
+      34 | [[stage]]
+         | ^^^^^^^^^
+    "###);
+    insta::assert_snapshot!(broken("type = \"ml.m5.large\", ", ""), @r###"
+    fraud.toml:37:12: stage[1].instance.type: is missing
+      37 | instance = { count = 2 }
+         |            ^^^^^^^^^^^^^
+    "###);
+    insta::assert_snapshot!(errors("stage = []\n[pipeline]\nname = \"a\"\ngroup = \"a\""), @r###"
+    fraud.toml:1:9: stage: has 0 entries; expected 1 or more
+      1 | stage = []
+        |         ^^
+    "###);
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_named_with_the_right_one() {
+    insta::assert_snapshot!(broken("bake_minutes = 30", "bake_minutes = \"30\""), @r###"
+    fraud.toml:39:16: stage[1].bake_minutes: is a string; expected a whole number
+      39 | bake_minutes = "30"
+         |                ^^^^
+    "###);
+    insta::assert_snapshot!(broken("minutes = 10", "minutes = 10.5"), @r###"
+    fraud.toml:38:46: stage[1].strategy.minutes: is a float; expected a whole number
+      38 | strategy = { canary = [5, 25, 50], minutes = 10.5, min_requests = 1_000, max_minutes = 90, on_low_traffic = "promote" }
+         |                                              ^^^^
+    "###);
+    insta::assert_snapshot!(broken("network_isolation = true", "network_isolation = 1979-05-27"), @r###"
+    fraud.toml:24:21: serve.network_isolation: is a datetime; expected true or false
+      24 | network_isolation = 1979-05-27
+         |                     ^^^^^^^^^^
+    "###);
+    insta::assert_snapshot!(broken("smoke = [\"s3://fraud-smoke/request.csv\"]", "smoke = \"s3://fraud-smoke/request.csv\""), @r###"
+    fraud.toml:41:9: stage[1].smoke: is a string; expected an array
+      41 | smoke = "s3://fraud-smoke/request.csv"
+         |         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    "###);
+    insta::assert_snapshot!(broken("[monitor]", "[[monitor]]"), @r###"
+    fraud.toml:60:1: monitor: is an array; expected a table
+      60 | [[monitor]]
+         | ^^^^^^^^^^^
+    "###);
+    insta::assert_snapshot!(broken("window = \"30d\"", "window = 30"), @r###"
+    fraud.toml:62:76: monitor.on_drift.retrain.parameters.window: is an integer; expected a string
+      62 | meters = { window = 30 } }, cooldown_hours = 24, at_most_per_month = 4 }
+         |                     ^^
+    "###);
+    insta::assert_snapshot!(broken("metric = \"model_errors\"", "metric = \"model_error\""), @r###"
+    fraud.toml:46:10: stage[1].guard[0].metric: is "model_error"; expected one of "model_errors", "4xx", "5xx"; did you mean "model_errors"?
+      46 | metric = "model_error"
+         |          ^^^^^^^^^^^^^
+    "###);
+    insta::assert_snapshot!(broken("approval = \"automatic\"", "approval = \"nobody\""), @r###"
+    fraud.toml:14:12: gate.approval: is "nobody"; expected one of "manual", "automatic"
+      14 | approval = "nobody"
+         |            ^^^^^^^^
+    "###);
+}
+
+#[test]
+fn a_number_out_of_range_is_shown_with_the_range() {
+    insta::assert_snapshot!(broken("bake_minutes = 30", "bake_minutes = 1441"), @r###"
+    fraud.toml:39:16: stage[1].bake_minutes: is 1441; expected 0 to 1440
+      39 | bake_minutes = 1441
+         |                ^^^^
+    "###);
+    insta::assert_snapshot!(broken("bake_minutes = 30", "bake_minutes = -1"), @r###"
+    fraud.toml:39:16: stage[1].bake_minutes: is -1; expected 0 to 1440
+      39 | bake_minutes = -1
+         |                ^^
+    "###);
+    insta::assert_snapshot!(broken("ceiling = 0.01", "ceiling = 1"), @r###"
+    fraud.toml:47:11: stage[1].guard[0].ceiling: is 1; expected more than 0 and less than 1
+      47 | ceiling = 1
+         |           ^
+    "###);
+    insta::assert_snapshot!(broken("ceiling = 0.01", "ceiling = 0.0"), @r###"
+    fraud.toml:47:11: stage[1].guard[0].ceiling: is 0; expected more than 0 and less than 1
+      47 | ceiling = 0.0
+         |           ^^^
+    "###);
+    insta::assert_snapshot!(broken("alpha = 0.01", "alpha = nan"), @r###"
+    fraud.toml:53:9: stage[1].judge.alpha: is not a finite number
+      53 | alpha = nan
+         |         ^^^
+    "###);
+    insta::assert_snapshot!(broken("at_least = 0.92", "at_least = inf"), @r###"
+    fraud.toml:11:45: gate.require[0].at_least: is not a finite number
+      11 |     { metric = "validation:auc", at_least = inf, champion_minus_at_most = 0.005 },
+         |                                             ^^^
+    "###);
+    insta::assert_snapshot!(broken("slower_than_ms = 200", "slower_than_ms = 60_001"), @r###"
+    fraud.toml:50:18: stage[1].guard[1].slower_than_ms: is 60001; expected 1 to 60000
+      50 | slower_than_ms = 60_001
+         |                  ^^^^^^
+    "###);
+    insta::assert_snapshot!(broken("champion_plus_at_most = 0.01", "champion_plus_at_most = -0.01"), @r###"
+    fraud.toml:12:75: gate.require[1].champion_plus_at_most: is -0.01; expected 0 or more
+      12 |     { metric = "validation:logloss", at_most = 1, champion_plus_at_most = -0.01 },
+         |                                                                           ^^^^^
+    "###);
+    insta::assert_snapshot!(broken("canary = [5, 25, 50]", "canary = []"), @r###"
+    fraud.toml:38:23: stage[1].strategy.canary: has 0 entries; expected 1 or more
+      38 | strategy = { canary = [], minutes = 10, min_requests = 1_000, max_minutes = 90, on_low_traffic = "promote" }
+         |                       ^^
+    "###);
+    insta::assert_snapshot!(broken("min_requests = 1_000", "min_requests = 0xffff_ffff"), @r###"
+    fraud.toml:38:65: stage[1].strategy.min_requests: is 4294967295; expected 0 to 1000000000
+      38 |  10, min_requests = 0xffff_ffff, max_minutes = 90, on_low_traffic = "promote" }
+         |                     ^^^^^^^^^^^
+    "###);
+}
+
+#[test]
+fn a_text_in_the_wrong_form_is_shown_with_the_form() {
+    insta::assert_snapshot!(broken("group = \"fraud-detection\"", "group = \"fraud_detection\""), @r###"
+    fraud.toml:4:9: pipeline.group: is "fraud_detection"; expected 1 to 63 letters, digits and hyphens, with no hyphen at either end
+      4 | group = "fraud_detection"
+        |         ^^^^^^^^^^^^^^^^^
+    "###);
+    insta::assert_snapshot!(broken("tag = \"tidegate:pipeline=fraud\"", "tag = \"tidegate:pipeline\""), @r###"
+    fraud.toml:5:20: pipeline.training.tag: is "tidegate:pipeline"; expected key=value, the key of 1 to 128 characters, the value of up to 256
+      5 | training = { tag = "tidegate:pipeline" }
+        |                    ^^^^^^^^^^^^^^^^^^^
+    "###);
+    insta::assert_snapshot!(broken("image = \"683313688378", "image = \" 683313688378"), @r###"
+    fraud.toml:18:9: serve.image: is " 683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scik"…; expected an image URI of 1 to 255 characters without blanks
+      18 | image = " 683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.4-2-cpu-py3"
+         |         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    "###);
+    insta::assert_snapshot!(broken("role/service-role", "user/service-role"), @r###"
+    fraud.toml:19:8: serve.role: is "arn:aws:iam::123456789012:user/service-role/fraud-model"; expected the ARN of an IAM role, arn:aws:iam::<12 digits>:role/<name>
+      19 | role = "arn:aws:iam::123456789012:user/service-role/fraud-model"
+         |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    "###);
+    insta::assert_snapshot!(broken("fraud-notices\"", "fraud-notices.fifo\""), @r###"
+    fraud.toml:66:9: notify.topic: is "arn:aws:sns:us-east-1:123456789012:fraud-notices.fifo"; expected the ARN of a standard SNS topic, arn:aws:sns:<region>:<12 digits>:<name> (a FIFO topic delivers to SQS alone, so it reaches no person)
+      66 | topic = "arn:aws:sns:us-east-1:123456789012:fraud-notices.fifo"
+         |         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    "###);
+    insta::assert_snapshot!(broken("s3://fraud-smoke/request.csv", "https://fraud-smoke/request.csv"), @r###"
+    fraud.toml:41:10: stage[1].smoke[0]: is "https://fraud-smoke/request.csv"; expected s3://bucket/key, at most 1,024 characters
+      41 | smoke = ["https://fraud-smoke/request.csv"]
+         |          ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    "###);
+    insta::assert_snapshot!(broken("{job}.json", "{jobs}.json"), @r###"
+    fraud.toml:15:14: gate.evaluation: is "{output}/evaluation/{jobs}.json"; expected s3://bucket/key or {output}/key; {job} and {output} are filled in, nothing else is in braces
+      15 | evaluation = "{output}/evaluation/{jobs}.json"
+         |              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    "###);
+    insta::assert_snapshot!(broken("ml.m5.large", "m5.large"), @r###"
+    fraud.toml:37:21: stage[1].instance.type: is "m5.large"; expected an instance type such as ml.m5.large
+      37 | instance = { type = "m5.large", count = 2 }
+         |                     ^^^^^^^^^^
+    "###);
+    insta::assert_snapshot!(broken("SAGEMAKER_PROGRAM =", "\"SAGEMAKER-PROGRAM\" ="), @r###"
+    fraud.toml:20:17: serve.environment.SAGEMAKER-PROGRAM: is "SAGEMAKER-PROGRAM"; expected a variable's name: letters, digits and underscores, no digit first
+      20 | environment = { "SAGEMAKER-PROGRAM" = "serve.py", MODEL_SERVER_WORKERS = "2" }
+         |                 ^^^^^^^^^^^^^^^^^^^
+    "###);
+}
+
+#[test]
+fn what_contradicts_itself_is_named() {
+    insta::assert_snapshot!(broken("canary = [5, 25, 50]", "canary = [5, 25, 25]"), @r###"
+    fraud.toml:38:31: stage[1].strategy.canary[2]: is 25 after 25; the shares have to rise
+      38 | strategy = { canary = [5, 25, 25], minutes = 10, min_requests = 1_000, max_minutes = 90, on_low_traffic = "promote" }
+         |                               ^^
+    "###);
+    insta::assert_snapshot!(broken("max_minutes = 90", "max_minutes = 9"), @r###"
+    fraud.toml:38:86: stage[1].strategy.max_minutes: is 9, less than minutes, which is 10
+      38 | strategy = { canary = [5, 25, 50], minutes = 10, min_requests = 1_000, max_minutes = 9, on_low_traffic = "promote" }
+         |                                                                                      ^
+    "###);
+    insta::assert_snapshot!(broken("margin_ratio = 1.5", "margin_ratio = 1"), @r###"
+    fraud.toml:56:16: stage[1].judge.margin_ratio: is 1; it has to be more than tolerated_ratio, which is 1
+      56 | margin_ratio = 1
+         |                ^
+    "###);
+    insta::assert_snapshot!(broken("tolerated_ratio = 1\nmargin_ratio = 1.5", "tolerated_ratio = 2"), @r###"
+    fraud.toml:52:1: stage[1].judge.margin_ratio: is 1.5; it has to be more than tolerated_ratio, which is 2
+      52 | [stage.judge]
+         | ^^^^^^^^^^^^^
+    "###);
+    insta::assert_snapshot!(broken("name = \"production\"\nendpoint = \"fraud-prod\"", "name = \"staging\"\nendpoint = \"fraud-staging\""), @r###"
+    fraud.toml:35:8: stage[1].name: stage[0] has the name "staging" already
+      35 | name = "staging"
+         |        ^^^^^^^^^
+    fraud.toml:36:12: stage[1].endpoint: stage[0] has the endpoint "fraud-staging" already; a stage has an endpoint of its own
+      36 | endpoint = "fraud-staging"
+         |            ^^^^^^^^^^^^^^^
+    "###);
+    insta::assert_snapshot!(broken("at_least = 0.92", "at_least = 0.92, at_most = 0.9"), @r###"
+    fraud.toml:11:5: gate.require[0]: no value is at least 0.92 and at most 0.9
+      11 |     { metric = "validation:auc", at_least = 0.92, at_most = 0.9, champion_minus_at_most = 0.005 },
+         |     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    "###);
+    insta::assert_snapshot!(broken("metric = \"model_errors\"", "metric = \"4xx\"\nslower_than_ms = 1"), @r###"
+    fraud.toml:45:1: stage[1].guard[0]: give only one of "metric", "slower_than_ms"
+      45 | [[stage.guard]]
+         | ^^^^^^^^^^^^^^^
+    "###);
+    insta::assert_snapshot!(broken("slower_than_ms = 200", "ceiling = 0.1"), @r###"
+    fraud.toml:49:1: stage[1].guard[1]: give one of "metric", "slower_than_ms"
+      49 | [[stage.guard]]
+         | ^^^^^^^^^^^^^^^
+    "###);
+    insta::assert_snapshot!(broken("slower_than_ms = 200", "metric = \"model_errors\""), @r###"
+    fraud.toml:49:1: stage[1].guard[1]: guard[0] watches the same already
+      49 | [[stage.guard]]
+         | ^^^^^^^^^^^^^^^
+    "###);
+    insta::assert_snapshot!(broken("at_least = 0.92, champion_minus_at_most = 0.005", ""), @r###"
+    fraud.toml:11:5: gate.require[0]: give at least one of "at_least", "at_most", "champion_minus_at_most", "champion_plus_at_most"
+      11 |     { metric = "validation:auc",  },
+         |     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    "###);
+    insta::assert_snapshot!(broken("training = { tag = \"tidegate:pipeline=fraud\" }", "training = {}"), @r###"
+    fraud.toml:5:12: pipeline.training: give one of "tag", "job_prefix"
+      5 | training = {}
+        |            ^^
+    "###);
+}
+
+#[test]
+fn everything_has_a_bound() {
+    let many = |count: usize, each: &str| vec![each; count].join(", ");
+    let uri = "\"s3://fraud-smoke/request.csv\"";
+    assert!(
+        broken(uri, &many(21, uri))
+            .contains("stage[1].smoke: has 21 entries; expected 20 or fewer")
+    );
+    let window = "window = \"30d\"";
+    let parameters: Vec<_> = (0..201).map(|index| format!("p{index} = \"\"")).collect();
+    assert!(
+        broken(window, &parameters.join(", ")).contains("has 201 entries; at most 200 are allowed")
+    );
+    let long = format!("window = \"{}\"", "é".repeat(1025));
+    assert!(broken(window, &long).contains("is longer than 1024 characters"));
+    let guards = "[[stage.guard]]\nslower_than_ms = 200\n";
+    let more: String = (1..9)
+        .map(|ms| format!("[[stage.guard]]\nslower_than_ms = {ms}\n"))
+        .collect();
+    assert!(broken(guards, &more).contains("stage[1].guard: has 9 entries; expected 8 or fewer"));
+    let huge = "#".repeat(256 * 1024 + 1);
+    assert!(errors(&huge).contains("at most 262144 bytes"));
+    let unknown: String = (0..500).map(|index| format!("x{index} = 1\n")).collect();
+    assert_eq!(parse(&unknown, "f").unwrap_err().0.len(), 100);
+    assert!(
+        errors(&format!(
+            "a = {}1{}",
+            "[".repeat(100_000),
+            "]".repeat(100_000)
+        ))
+        .contains("not TOML")
+    );
+}
+
+#[test]
+fn the_caret_stands_under_the_place_on_a_long_or_foreign_line() {
+    let text = format!(
+        "{MINIMAL}watch_minutes = 1 # é\n\tsmok = [{}]\n",
+        "\"é\", ".repeat(200)
+    );
+    insta::assert_snapshot!(errors(&text), @r###"
+    fraud.toml:9:2: stage[0].smok: unknown key; did you mean "smoke"?
+      9 |  smok = ["é", "é", "é", "é", "é", "é", "é", "é", "é", "é", "é", "é", "é", "é", "é", "é", "é", "é", "é", "é", "é", "é", "
+        |  ^^^^
+    "###);
+    let crlf = MINIMAL.replace('\n', "\r\n") + "smok = 1\r\n";
+    insta::assert_snapshot!(errors(&crlf), @r###"
+    fraud.toml:8:1: stage[0].smok: unknown key; did you mean "smoke"?
+      8 | smok = 1
+        | ^^^^
+    "###);
+}

@@ -1,0 +1,229 @@
+//! How a rollout ends, and what it takes away when it does: nothing that it made is left behind,
+//! and nothing that somebody else made is touched.
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::advance::Moves;
+use super::{Cause, Phase, Reason, Rollout, judge};
+use crate::audit::What;
+use crate::decision::Note;
+use crate::event::Approval;
+use crate::notice::Severity;
+use crate::world::{Effect, Endpoint};
+
+/// The candidate is the champion: the old one goes, as far as Tidegate made it.
+pub(super) fn done(rollout: &mut Rollout, now: Timestamp, moves: &mut Moves) {
+    rollout.phase = Phase::Done;
+    rollout.ended = Some(now);
+    if let Some(incumbent) = &rollout.incumbent {
+        delete_config(&rollout.config, moves);
+        if incumbent.ours {
+            delete_config(&incumbent.config, moves);
+            moves.effects.push(Effect::DeleteModel {
+                name: incumbent.model.clone(),
+            });
+        }
+    }
+    stop_ticks(rollout, moves);
+    let what_went = match &rollout.incumbent {
+        None => "It was deployed for the first time.".to_owned(),
+        Some(i) if i.ours => format!("The old model {} and its config are deleted.", i.model),
+        Some(i) => format!(
+            "The model {} and the config {} were not made by Tidegate and are left as they are.",
+            i.model, i.config
+        ),
+    };
+    moves.notes.push(
+        Note::new(
+            What::RolloutDone,
+            format!(
+                "{} serves {}. {what_went}",
+                rollout.candidate.version, rollout.endpoint
+            ),
+            json!({
+                "minutes": minutes(rollout, now),
+                "weights": rollout.weights,
+                "guards": judge::summary(rollout),
+                "config": rollout.served_config(),
+            }),
+        )
+        .rollout(rollout)
+        .tell(
+            Severity::Info,
+            format!("{} serves {}", rollout.candidate.version, rollout.endpoint),
+            vec![
+                what_went,
+                format!("The rollout took {} minutes.", minutes(rollout, now)),
+            ],
+        ),
+    );
+}
+
+/// The champion is back: the canary goes, and the package is rejected if it is to blame.
+pub(super) fn rolled_back(
+    rollout: &mut Rollout,
+    why: Reason,
+    now: Timestamp,
+    reject: bool,
+    moves: &mut Moves,
+) {
+    rollout.ended = Some(now);
+    clean_up_candidate(rollout, moves);
+    let is_rejected = reject && why.cause.blames();
+    if is_rejected {
+        moves.effects.push(Effect::SetApproval {
+            arn: rollout.candidate.package.clone(),
+            approval: Approval::Rejected,
+            why: format!(
+                "Tidegate rolled it back on {}: {}",
+                rollout.endpoint, why.sentence
+            )
+            .chars()
+            .take(1_024)
+            .collect(),
+        });
+    }
+    stop_ticks(rollout, moves);
+    let back = match &rollout.incumbent {
+        Some(i) => format!(
+            "{} serves all the traffic of {} again.",
+            i.version.map_or_else(|| i.model.clone(), |v| v.to_string()),
+            rollout.endpoint
+        ),
+        None => format!("The endpoint {} was taken away again.", rollout.endpoint),
+    };
+    let package = if is_rejected {
+        format!("{} is marked Rejected.", rollout.candidate.version)
+    } else {
+        format!(
+            "{} keeps its approval; approve it again to try once more.",
+            rollout.candidate.version
+        )
+    };
+    let what = if why.cause == Cause::Newer {
+        What::Superseded
+    } else {
+        What::RolledBack
+    };
+    moves.notes.push(
+        Note::new(
+            what,
+            format!("{back} {package} Why: {}", why.sentence),
+            json!({
+                "cause": why.cause,
+                "minutes": minutes(rollout, now),
+                "weights": rollout.weights,
+                "guards": judge::summary(rollout),
+            }),
+        )
+        .rollout(rollout)
+        .tell(
+            if why.cause == Cause::Newer {
+                Severity::Info
+            } else {
+                Severity::Warning
+            },
+            format!(
+                "{} was rolled back on {}",
+                rollout.candidate.version, rollout.endpoint
+            ),
+            vec![
+                back,
+                format!("Why: {}.", why.sentence.trim_end_matches('.')),
+                package,
+            ],
+        ),
+    );
+    rollout.phase = match why.cause {
+        Cause::Newer => Phase::Superseded { why },
+        _ => Phase::RolledBack { why },
+    };
+}
+
+/// It stops where a person has to look; the endpoint is left as it is.
+pub(super) fn fail(rollout: &mut Rollout, why: String, now: Timestamp, moves: &mut Moves) {
+    moves.cancel = true;
+    moves.effects.clear();
+    rollout.ended = Some(now);
+    stop_ticks(rollout, moves);
+    moves.notes.push(
+        Note::new(
+            What::RolloutFailed,
+            why.clone(),
+            json!({ "phase": rollout.phase_word(), "guards": judge::summary(rollout) }),
+        )
+        .rollout(rollout)
+        .tell(
+            Severity::Action,
+            format!(
+                "The rollout of {} to {} stopped",
+                rollout.candidate.version, rollout.endpoint
+            ),
+            vec![why.clone()],
+        ),
+    );
+    rollout.phase = Phase::Failed { why };
+}
+
+/// Somebody else changed the endpoint: the rollout stops, nothing of theirs is overwritten.
+pub(super) fn foreign(
+    rollout: &mut Rollout,
+    endpoint: &Endpoint,
+    what: &str,
+    now: Timestamp,
+    moves: &mut Moves,
+) {
+    let weights: Vec<String> = endpoint
+        .variants
+        .iter()
+        .map(|v| format!("{} at weight {}", v.name, v.desired_weight))
+        .collect();
+    let why = format!(
+        "Somebody else changed {what}: {} serves by the config {} with {}. The rollout stopped and \
+         overwrites nothing. When the endpoint is as you want it, approve {} again or delete its \
+         model {} and config {}.",
+        endpoint.name,
+        endpoint.config,
+        weights.join(", "),
+        rollout.candidate.version,
+        rollout.model,
+        rollout.config,
+    );
+    moves.notes.push(
+        Note::new(
+            What::ForeignChange,
+            why.clone(),
+            json!({ "endpoint": endpoint }),
+        )
+        .rollout(rollout),
+    );
+    fail(rollout, why, now, moves);
+}
+
+/// Deletes what the rollout made for its candidate.
+pub(super) fn clean_up_candidate(rollout: &Rollout, moves: &mut Moves) {
+    delete_config(&rollout.config, moves);
+    if !rollout.alone.is_empty() || rollout.all_traffic_since().is_some() {
+        delete_config(&rollout.final_config, moves);
+    }
+    moves.effects.push(Effect::DeleteModel {
+        name: rollout.model.clone(),
+    });
+}
+
+fn delete_config(name: &str, moves: &mut Moves) {
+    moves.effects.push(Effect::DeleteEndpointConfig {
+        name: name.to_owned(),
+    });
+}
+
+fn stop_ticks(rollout: &Rollout, moves: &mut Moves) {
+    moves.effects.push(Effect::StopTicks {
+        rollout: rollout.id.clone(),
+    });
+}
+
+fn minutes(rollout: &Rollout, now: Timestamp) -> i64 {
+    now.duration_since(rollout.started).as_mins()
+}

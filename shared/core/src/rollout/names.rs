@@ -1,0 +1,82 @@
+//! Names of what a rollout makes. Each is derived from the rollout alone, so that a crash and a
+//! second try find the first one's work.
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use crate::name::{EndpointName, GroupName, PackageVersion, RolloutId, StageName};
+
+/// The id of the rollout of an approval: the same approval always gives the same.
+pub fn rollout_id(
+    group: &GroupName,
+    stage: &StageName,
+    version: PackageVersion,
+    approved_at: Timestamp,
+) -> RolloutId {
+    let text = format!(
+        "{group}\n{stage}\n{}\n{}",
+        version.0,
+        approved_at.as_nanosecond()
+    );
+    RolloutId(format!(
+        "{}-{version}-{}",
+        cut(stage.as_str(), 30),
+        short_hash(&text)
+    ))
+}
+
+/// What a name of a model or config is made of: `<endpoint>-v<version>-<hash>`, at most 58
+/// characters, which leaves room for a suffix within SageMaker's 63.
+pub(super) fn stem(endpoint: &EndpointName, version: PackageVersion, id: &RolloutId) -> String {
+    format!(
+        "{}-{version}-{}",
+        cut(endpoint.as_str(), 36),
+        short_hash(&format!("{endpoint}\n{id}"))
+    )
+}
+
+/// The first `n` bytes of a name, without a hyphen at the end. Names are ASCII.
+fn cut(name: &str, n: usize) -> &str {
+    name.get(..n).unwrap_or(name).trim_end_matches('-')
+}
+
+fn short_hash(text: &str) -> String {
+    hex(Sha256::digest(text.as_bytes()).as_slice(), 5)
+}
+
+/// The first `n` bytes in hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8], n: usize) -> String {
+    bytes
+        .iter()
+        .take(n)
+        .fold(String::with_capacity(2 * n), |mut text, byte| {
+            for digit in [byte >> 4, byte & 15] {
+                text.push(char::from_digit(u32::from(digit), 16).unwrap_or_default());
+            }
+            text
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn names_fit_sagemaker_and_differ_by_approval() {
+        let long = "e".repeat(63);
+        let endpoint = EndpointName::parse(&long).unwrap();
+        let group = GroupName::parse("g").unwrap();
+        let stage = StageName::parse(&long).unwrap();
+        let version = PackageVersion(u32::MAX);
+        let first = rollout_id(&group, &stage, version, Timestamp::UNIX_EPOCH);
+        let second = rollout_id(&group, &stage, version, Timestamp::MAX);
+        assert_ne!(first, second);
+        assert!(stem(&endpoint, version, &first).len() + 2 <= 63);
+        assert!("tidegate-".len() + first.0.len() <= 64);
+        assert_ne!(
+            stem(&endpoint, version, &first),
+            stem(&endpoint, version, &second)
+        );
+    }
+}

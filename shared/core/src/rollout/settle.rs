@@ -1,0 +1,70 @@
+//! What a rollout makes of a call that AWS refused for good.
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::advance::Moves;
+use super::{Cause, Phase, Reason, Rollout, finish};
+use crate::audit::What;
+use crate::decision::Note;
+use crate::notice::Severity;
+use crate::world::{Effect, WorldError};
+
+/// Notes that AWS refused a call. Where nothing has moved yet the rollout ends; where it has, the
+/// next look sees what is missing and asks again, a bounded number of times.
+pub fn effect_failed(
+    rollout: &mut Rollout,
+    effect: &Effect,
+    error: &WorldError,
+    now: Timestamp,
+    reject: bool,
+) -> Moves {
+    let mut moves = Moves::default();
+    moves.notes.push(
+        Note::new(
+            What::EffectFailed,
+            format!("AWS refused {}: {}", error.call, error.message),
+            json!({ "effect": effect, "error": error }),
+        )
+        .rollout(rollout),
+    );
+    let is_first_step = matches!(
+        effect,
+        Effect::StartTicks { .. }
+            | Effect::CreateModel(_)
+            | Effect::CreateEndpointConfig(_)
+            | Effect::CreateEndpoint { .. }
+    );
+    match (&rollout.phase, effect) {
+        (Phase::Preparing, _) if is_first_step => {
+            moves.cancel = true;
+            let sentence = format!("AWS refused {}: {}", error.call, error.message);
+            finish::rolled_back(
+                rollout,
+                Reason {
+                    cause: Cause::Deployment,
+                    sentence,
+                },
+                now,
+                reject,
+                &mut moves,
+            );
+        }
+        // What comes after it in its lane needs it.
+        (_, Effect::CreateEndpointConfig(_)) if rollout.is_running() => moves.cancel = true,
+        (_, Effect::SetApproval { .. }) => {
+            if let Some(note) = moves.notes.pop() {
+                moves.notes.push(note.tell(
+                    Severity::Action,
+                    format!("{} could not be marked Rejected", rollout.candidate.version),
+                    vec![
+                        format!("AWS refused {}: {}", error.call, error.message),
+                        "Reject the package by hand, so that nobody deploys it.".to_owned(),
+                    ],
+                ));
+            }
+        }
+        _ => {}
+    }
+    moves
+}

@@ -1,0 +1,493 @@
+//! How a rollout starts: what serves now is looked at, and the first calls are asked for.
+//!
+//! An endpoint that Tidegate did not make is adopted as it is: what serves is the champion, and
+//! every setting is copied by the adapter from the config that serves.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use super::names::{rollout_id, stem};
+use super::{HISTORY_MINUTES, Incumbent, Phase, Rollout, judge};
+use crate::audit::What;
+use crate::decision::Note;
+use crate::event::{Approval, EndpointStatus};
+use crate::evidence::Counts;
+use crate::facts::{Facts, Known};
+use crate::head::{Candidate, Champion, Waiting};
+use crate::ledger::AppliedPolicy;
+use crate::name::GroupName;
+use crate::notice::Severity;
+use crate::pipeline::Stage;
+use crate::world::{ConfigSpec, Effect, Endpoint, ModelSpec, Question, VariantSpec};
+
+/// What became of a candidate whose turn it was.
+pub enum Start {
+    /// Facts are missing; ask [`needs_to_start`].
+    Unknown,
+    /// The endpoint is busy: the candidate waits, for this reason.
+    Wait(String),
+    /// It can't start; people are told.
+    Refused(Box<Note>),
+    /// It started.
+    Started(Box<Rollout>, Vec<Effect>, Box<Note>),
+}
+
+/// What has to be known before a candidate starts, given what is known.
+pub fn needs_to_start(
+    waiting: &Waiting,
+    stage: &Stage,
+    facts: &Facts,
+    now: Timestamp,
+) -> Vec<Question> {
+    let mut questions = vec![
+        Question::Package {
+            arn: waiting.candidate.package.clone(),
+        },
+        Question::Endpoint(stage.endpoint.clone()),
+    ];
+    if let Some(endpoint) = facts.endpoint(&stage.endpoint).is() {
+        questions.push(Question::EndpointConfig {
+            name: endpoint.config.clone(),
+        });
+        if let [variant] = endpoint.variants.as_slice() {
+            questions.push(history_question(stage, &variant.name, now));
+        }
+    }
+    questions
+}
+
+fn history_question(stage: &Stage, variant: &str, now: Timestamp) -> Question {
+    let to = judge::settled(now, stage);
+    Question::Minutes {
+        endpoint: stage.endpoint.clone(),
+        variants: vec![variant.to_owned()],
+        guards: judge::metrics(stage),
+        from: to - SignedDuration::from_mins(HISTORY_MINUTES),
+        to,
+    }
+}
+
+/// Starts the rollout of the candidate whose turn it is.
+pub fn start(
+    waiting: &Waiting,
+    group: &GroupName,
+    stage: &Stage,
+    applied: &AppliedPolicy,
+    champion: Option<&Champion>,
+    facts: &Facts,
+    now: Timestamp,
+) -> Start {
+    let candidate = &waiting.candidate;
+    if let Err(stop) = may_serve(candidate, stage, facts) {
+        return stop;
+    }
+    let served = match facts.endpoint(&stage.endpoint) {
+        Known::NotAsked => return Start::Unknown,
+        Known::Missing => None,
+        Known::Is(endpoint) => match serves_now(endpoint, champion, facts) {
+            Served::Unknown => return Start::Unknown,
+            Served::Busy(why) => return Start::Wait(why),
+            Served::Unfit(why) => {
+                let headline = format!(
+                    "{} was not rolled out to {}",
+                    candidate.version, stage.endpoint
+                );
+                return refuse(candidate, stage, headline, why);
+            }
+            Served::By(incumbent, instance_type) => Some((incumbent, instance_type)),
+        },
+    };
+    if served.is_none() && stage.instance.is_none() {
+        return refuse(
+            candidate,
+            stage,
+            format!("{} was not deployed: which instances?", candidate.version),
+            format!(
+                "The endpoint {} does not exist yet, and the policy's stage {} says no `instance`. \
+                 Add for example: instance = {{ type = \"ml.m5.large\", count = 2 }}",
+                stage.endpoint, stage.name
+            ),
+        );
+    }
+
+    let (incumbent, instance_type) = served.unzip();
+    let instance_type = instance_type.flatten();
+    let history = match &incumbent {
+        Some(incumbent) => history(stage, &incumbent.variant, facts, now),
+        None => Vec::new(),
+    };
+    let rollout = new_rollout(waiting, group, stage, incumbent, history, now);
+    let effects = first_calls(&rollout, group, applied, instance_type.as_deref());
+    let why = match &rollout.incumbent {
+        None => format!(
+            "{} is approved and the endpoint {} does not exist: it is created.",
+            candidate.version, stage.endpoint
+        ),
+        Some(incumbent) => format!(
+            "{} is approved; {} serves {} on {} instance{}.",
+            candidate.version,
+            incumbent
+                .version
+                .map_or_else(|| incumbent.model.clone(), |v| v.to_string()),
+            stage.endpoint,
+            incumbent.count,
+            if incumbent.count == 1 { "" } else { "s" }
+        ),
+    };
+    let note = Note::new(
+        What::RolloutStarted,
+        why.clone(),
+        json!({
+            "candidate": candidate,
+            "incumbent": rollout.incumbent,
+            "steps": stage.strategy.canary,
+            "urgent": rollout.urgent,
+        }),
+    )
+    .rollout(&rollout)
+    .tell(
+        Severity::Info,
+        format!("{} is on its way to {}", candidate.version, stage.endpoint),
+        vec![why],
+    );
+    Start::Started(Box::new(rollout), effects, Box::new(note))
+}
+
+/// Refuses a candidate, and tells people why.
+fn refuse(candidate: &Candidate, stage: &Stage, headline: String, why: String) -> Start {
+    Start::Refused(Box::new(
+        Note::new(
+            What::RolloutFailed,
+            why.clone(),
+            json!({ "candidate": candidate }),
+        )
+        .version(candidate.version)
+        .endpoint(&stage.endpoint)
+        .tell(Severity::Action, headline, vec![why]),
+    ))
+}
+
+/// Whether the candidate's package may serve: only an Approved and usable one does.
+fn may_serve(candidate: &Candidate, stage: &Stage, facts: &Facts) -> Result<(), Start> {
+    let version = candidate.version;
+    let refused = |what: &str, why| {
+        Err(refuse(
+            candidate,
+            stage,
+            format!("{version} was not rolled out: {what}"),
+            why,
+        ))
+    };
+    match facts.package(&candidate.package) {
+        Known::NotAsked => Err(Start::Unknown),
+        Known::Missing => refused(
+            "its package is gone",
+            format!("The package {} does not exist any more.", candidate.package),
+        ),
+        Known::Is(package) if package.approval != Approval::Approved => {
+            Err(Start::Refused(Box::new(
+                Note::new(
+                    What::ApprovalIgnored,
+                    format!("{version} is not Approved any more."),
+                    json!({ "package": package.arn, "approval": package.approval }),
+                )
+                .version(version)
+                .endpoint(&stage.endpoint),
+            )))
+        }
+        Known::Is(package) if !package.usable => refused(
+            "its package is not usable",
+            format!(
+                "The package {} is not Completed{}.",
+                package.arn,
+                package
+                    .failure
+                    .as_deref()
+                    .map(|f| format!(": {f}"))
+                    .unwrap_or_default()
+            ),
+        ),
+        Known::Is(package) if package.artifacts.is_empty() && package.image.is_none() => refused(
+            "nothing to serve",
+            format!(
+                "The package {} has no container with an image or artifacts.",
+                package.arn
+            ),
+        ),
+        Known::Is(_) => Ok(()),
+    }
+}
+
+/// A rollout at its beginning, its names derived.
+fn new_rollout(
+    waiting: &Waiting,
+    group: &GroupName,
+    stage: &Stage,
+    incumbent: Option<Incumbent>,
+    history: Vec<Vec<Counts>>,
+    now: Timestamp,
+) -> Rollout {
+    let candidate = &waiting.candidate;
+    let id = rollout_id(group, &stage.name, candidate.version, candidate.approved_at);
+    let stem = stem(&stage.endpoint, candidate.version, &id);
+    let canary = free_name(&candidate.version.to_string(), incumbent.as_ref());
+    Rollout {
+        model: stem.clone(),
+        config: format!("{stem}-c"),
+        final_config: format!("{stem}-f"),
+        final_variant: match &incumbent {
+            // People have alarms on the variant names of an endpoint that they made.
+            Some(incumbent) if !is_our_variant(&incumbent.variant) => incumbent.variant.clone(),
+            _ => canary.clone(),
+        },
+        canary,
+        id,
+        stage: stage.name.clone(),
+        endpoint: stage.endpoint.clone(),
+        candidate: candidate.clone(),
+        plan: stage.clone(),
+        urgent: waiting.urgent,
+        phase: Phase::Preparing,
+        started: now,
+        ended: None,
+        attempts: 1,
+        evidence: judge::fresh_evidence(stage, &history),
+        alone: Vec::new(),
+        history,
+        judged_until: None,
+        minutes: Vec::new(),
+        weights: Vec::new(),
+        went_back_by_own_config: false,
+        told_of_wait: false,
+        incumbent,
+    }
+}
+
+/// What serves an endpoint now.
+enum Served {
+    Unknown,
+    Busy(String),
+    Unfit(String),
+    By(Incumbent, Option<String>),
+}
+
+fn serves_now(endpoint: &Endpoint, champion: Option<&Champion>, facts: &Facts) -> Served {
+    match endpoint.status {
+        EndpointStatus::InService => {}
+        EndpointStatus::Failed
+        | EndpointStatus::OutOfService
+        | EndpointStatus::UpdateRollbackFailed => {
+            return Served::Unfit(format!(
+                "The endpoint {} is {:?}{}. SageMaker allows nothing but deleting a failed \
+                 endpoint: delete it, and approve the version again.",
+                endpoint.name,
+                endpoint.status,
+                endpoint
+                    .failure
+                    .as_deref()
+                    .map(|f| format!(" ({f})"))
+                    .unwrap_or_default()
+            ));
+        }
+        status => return Served::Busy(format!("The endpoint {} is {status:?}.", endpoint.name)),
+    }
+    let [variant] = endpoint.variants.as_slice() else {
+        return Served::Unfit(format!(
+            "The endpoint {} has {} variants; Tidegate rolls out to endpoints with one. Reduce it \
+             to the variant that should be the champion, and approve the version again.",
+            endpoint.name,
+            endpoint.variants.len()
+        ));
+    };
+    if variant.serverless {
+        return Served::Unfit(format!(
+            "The endpoint {} is serverless: SageMaker allows a serverless endpoint one variant, so \
+             there can be no canary beside the champion.",
+            endpoint.name
+        ));
+    }
+    let config = match facts.config(&endpoint.config) {
+        Known::NotAsked => return Served::Unknown,
+        Known::Missing => {
+            return Served::Unfit(format!(
+                "The endpoint config {} that {} serves by was deleted, so its settings can't be \
+                 copied. Update the endpoint to a config that exists, and approve the version again.",
+                endpoint.config, endpoint.name
+            ));
+        }
+        Known::Is(config) => config,
+    };
+    let Some((model, instance_type)) = config
+        .variants
+        .iter()
+        .find(|v| v.name == variant.name)
+        .and_then(|v| Some((v.model.clone()?, v.instance_type.clone())))
+    else {
+        return Served::Unfit(format!(
+            "The variant {} of {} has no model of its own (inference components): Tidegate rolls \
+             out models.",
+            variant.name, endpoint.name
+        ));
+    };
+    let ours = champion.filter(|c| c.config == endpoint.config);
+    Served::By(
+        Incumbent {
+            version: ours.map(|c| c.candidate.version),
+            config: endpoint.config.clone(),
+            variant: variant.name.clone(),
+            model,
+            count: variant.desired_count.max(variant.count).max(1),
+            ours: ours.is_some(),
+        },
+        instance_type,
+    )
+}
+
+fn history(stage: &Stage, variant: &str, facts: &Facts, now: Timestamp) -> Vec<Vec<Counts>> {
+    let minutes = facts
+        .minutes(&history_question(stage, variant, now))
+        .is()
+        .unwrap_or_default();
+    let guards = judge::metrics(stage).len();
+    let mut history = vec![Vec::with_capacity(minutes.len()); guards];
+    // Minutes before the endpoint had any traffic say nothing of it.
+    let first = minutes
+        .iter()
+        .position(|m| count(m, 0).requests > 0)
+        .unwrap_or(minutes.len());
+    for minute in minutes.get(first..).unwrap_or_default() {
+        for (g, column) in history.iter_mut().enumerate() {
+            column.push(count(minute, g));
+        }
+    }
+    history
+}
+
+fn count(minute: &crate::world::MinuteCounts, guard: usize) -> Counts {
+    minute
+        .variants
+        .first()
+        .and_then(|v| v.get(guard))
+        .copied()
+        .unwrap_or_default()
+}
+
+/// Whether a variant's name is one that Tidegate gives: `v` and a number.
+fn is_our_variant(name: &str) -> bool {
+    name.strip_prefix('v')
+        .is_some_and(|n| n.split('-').all(|p| p.parse::<u32>().is_ok()))
+}
+
+/// The canary's variant name, told apart from the incumbent's (the same version again).
+fn free_name(name: &str, incumbent: Option<&Incumbent>) -> String {
+    match incumbent {
+        Some(incumbent) if incumbent.variant == name => format!("{name}-2"),
+        _ => name.to_owned(),
+    }
+}
+
+fn first_calls(
+    rollout: &Rollout,
+    group: &GroupName,
+    applied: &AppliedPolicy,
+    instance_type: Option<&str>,
+) -> Vec<Effect> {
+    let serve = &applied.policy.serve;
+    let stage = &rollout.plan;
+    let tags: BTreeMap<String, String> = [
+        (
+            "tidegate:pipeline",
+            applied.policy.pipeline.name.to_string(),
+        ),
+        ("tidegate:version", rollout.candidate.version.0.to_string()),
+        ("tidegate:rollout", rollout.id.0.clone()),
+    ]
+    .map(|(k, v)| (k.to_owned(), v))
+    .into();
+    let model = Effect::CreateModel(Box::new(ModelSpec {
+        name: rollout.model.clone(),
+        package: rollout.candidate.package.clone(),
+        like: rollout.incumbent.as_ref().map(|i| i.model.clone()),
+        role: serve.role.clone(),
+        vpc: serve.vpc.clone(),
+        network_isolation: serve.network_isolation,
+        job: rollout
+            .candidate
+            .job
+            .as_deref()
+            .and_then(|job| crate::name::JobName::parse(job).ok()),
+        environment: serve.environment.clone(),
+        tags: tags.clone(),
+    }));
+    let floor = stage.instance.as_ref().map_or(1, |i| i.count);
+    let candidate = VariantSpec {
+        name: rollout.canary.clone(),
+        model: rollout.model.clone(),
+        like: rollout.incumbent.as_ref().map(|i| i.variant.clone()),
+        // The policy's type, if it differs from what serves.
+        instance: stage
+            .instance
+            .clone()
+            .filter(|i| instance_type != Some(i.kind.as_str())),
+        count: rollout
+            .incumbent
+            .as_ref()
+            .map_or(floor, |i| i.count.max(floor)),
+        weight: 100,
+        model_download_seconds: serve.model_download_seconds,
+        startup_seconds: serve.startup_seconds,
+    };
+    let (variants, like) = match &rollout.incumbent {
+        None => (vec![candidate], None),
+        Some(incumbent) => (
+            vec![
+                champion_variant(incumbent),
+                VariantSpec {
+                    weight: 0,
+                    ..candidate
+                },
+            ],
+            Some(incumbent.config.clone()),
+        ),
+    };
+    let config = Effect::CreateEndpointConfig(Box::new(ConfigSpec {
+        name: rollout.config.clone(),
+        like,
+        variants,
+        tags: tags.clone(),
+    }));
+    let deploy = match &rollout.incumbent {
+        None => Effect::CreateEndpoint {
+            endpoint: rollout.endpoint.clone(),
+            config: rollout.config.clone(),
+            tags,
+        },
+        Some(_) => Effect::UpdateEndpoint {
+            endpoint: rollout.endpoint.clone(),
+            config: rollout.config.clone(),
+            retain: false,
+        },
+    };
+    let ticks = Effect::StartTicks {
+        group: group.clone(),
+        stage: rollout.stage.clone(),
+        rollout: rollout.id.clone(),
+    };
+    vec![ticks, model, config, deploy]
+}
+
+/// The champion beside the canary: all its settings and its present count.
+pub(super) fn champion_variant(incumbent: &Incumbent) -> VariantSpec {
+    VariantSpec {
+        name: incumbent.variant.clone(),
+        model: incumbent.model.clone(),
+        like: Some(incumbent.variant.clone()),
+        instance: None,
+        count: incumbent.count,
+        weight: 100,
+        model_download_seconds: None,
+        startup_seconds: None,
+    }
+}

@@ -1,0 +1,586 @@
+//! The port to the outside: what Tidegate asks of AWS, and what it asks AWS to do.
+//!
+//! A decision first names the facts that it needs ([`Question`]), and then the calls that it wants
+//! ([`Effect`]). Both are plain values, so every conversation with AWS can be recorded, replayed
+//! and simulated. The adapter's part is to make each effect idempotent (the table in the design's
+//! "How an event flows").
+
+use std::collections::BTreeMap;
+use std::future::Future;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Approval, EndpointStatus, JobStatus};
+use crate::evidence::Counts;
+use crate::gate::Metrics;
+use crate::name::{
+    EndpointName, GroupName, JobName, PackageVersion, RolloutId, ScheduleName, StageName,
+};
+use crate::notice::Notice;
+use crate::pipeline::{GuardMetric, Instance, Vpc};
+
+/// The outside.
+pub trait World: Sync {
+    /// Answers a question; what does not exist is [`Answer::Missing`], not an error.
+    fn ask(&self, question: &Question) -> impl Future<Output = Result<Answer, WorldError>> + Send;
+
+    /// Does an effect. Doing it again, or after somebody else did the same, is success.
+    fn perform(&self, effect: &Effect) -> impl Future<Output = Result<Outcome, WorldError>> + Send;
+}
+
+/// Why the outside did not do or answer something.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("{call}: {message}")]
+pub struct WorldError {
+    /// What to do about it.
+    pub kind: WorldErrorKind,
+    /// The AWS call, for example `UpdateEndpoint`.
+    pub call: String,
+    /// AWS's code and message.
+    pub message: String,
+}
+
+/// What to do about a failed call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorldErrorKind {
+    /// The thing is busy (an endpoint that is Updating): the next tick tries again.
+    NotNow,
+    /// Too many calls: try again later.
+    Throttled,
+    /// Time-out, connection or server error: try again; it may have been done.
+    Unavailable,
+    /// Not allowed to: no use in trying again.
+    Denied,
+    /// The thing that is needed does not exist.
+    Gone,
+    /// Invalid, over a quota or in conflict: no use in trying again as it is.
+    Refused,
+}
+
+impl WorldError {
+    /// Whether the same call may go through later.
+    pub fn is_passing(&self) -> bool {
+        matches!(
+            self.kind,
+            WorldErrorKind::NotNow | WorldErrorKind::Throttled | WorldErrorKind::Unavailable
+        )
+    }
+}
+
+/// A question to the outside.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Question {
+    /// `DescribeTrainingJob` and its `ListTags`.
+    TrainingJob(JobName),
+    /// `DescribeModelPackage`.
+    Package {
+        /// The package's ARN.
+        arn: String,
+    },
+    /// The packages of a group, made since `since`, that hold this artifact (`ModelDataUrl`).
+    PackagesOf {
+        /// The group.
+        group: GroupName,
+        /// The artifact's S3 URI.
+        artifact: String,
+        /// No older than this.
+        since: Timestamp,
+    },
+    /// `DescribeEndpoint`.
+    Endpoint(EndpointName),
+    /// `DescribeEndpointConfig`.
+    EndpointConfig {
+        /// The config's name.
+        name: String,
+    },
+    /// `DescribeModel`.
+    Model {
+        /// The model's name.
+        name: String,
+    },
+    /// Counts by minute (`GetMetricData`, one call, paged).
+    Minutes {
+        /// The endpoint.
+        endpoint: EndpointName,
+        /// The variants, in the order of the answer.
+        variants: Vec<String>,
+        /// The guards, in the order of the answer.
+        guards: Vec<GuardMetric>,
+        /// The first minute, whole.
+        from: Timestamp,
+        /// The end of the last minute, whole, excluded; at most 1,440 minutes after `from`.
+        to: Timestamp,
+    },
+    /// A small text object in S3, at most 1 MB.
+    Object {
+        /// Its `s3://` URI.
+        uri: String,
+    },
+    /// `InvokeEndpoint` with each payload, to one variant alone.
+    Smoke {
+        /// The endpoint.
+        endpoint: EndpointName,
+        /// The variant.
+        variant: String,
+        /// `s3://` URIs of the request bodies.
+        payloads: Vec<String>,
+        /// Their content type.
+        content_type: String,
+    },
+    /// `DescribeMonitoringSchedule`, and with it the newest of `ListMonitoringExecutions`.
+    MonitoringSchedule(ScheduleName),
+    /// What a monitoring job found: `DescribeProcessingJob` and `constraint_violations.json` in
+    /// its output.
+    Violations {
+        /// The processing job's name.
+        job: String,
+    },
+}
+
+/// An answer from the outside.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// It does not exist.
+    Missing,
+    /// A training job.
+    TrainingJob(Box<TrainingJob>),
+    /// A model package.
+    Package(Box<Package>),
+    /// Model packages.
+    Packages(Vec<Package>),
+    /// An endpoint.
+    Endpoint(Box<Endpoint>),
+    /// An endpoint config.
+    EndpointConfig(Box<EndpointConfig>),
+    /// A model.
+    Model(Box<Model>),
+    /// Counts by minute, in order; a minute that `CloudWatch` has nothing of has no requests.
+    Minutes(Vec<MinuteCounts>),
+    /// An object's text.
+    Object(String),
+    /// One answer per payload, in order.
+    Smoke(Vec<SmokeAnswer>),
+    /// A monitoring schedule.
+    MonitoringSchedule(Box<MonitoringSchedule>),
+    /// What a monitoring job found.
+    Violations(Box<Findings>),
+}
+
+/// A training job as `DescribeTrainingJob` has it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainingJob {
+    /// Its name.
+    pub name: JobName,
+    /// Its ARN.
+    pub arn: String,
+    /// Its status.
+    pub status: JobStatus,
+    /// Why it failed.
+    pub failure: Option<String>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// When it was created.
+    pub created: Timestamp,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// `FinalMetricDataList`; of a name that is there twice, the newest.
+    pub metrics: Metrics,
+    /// `ModelArtifacts.S3ModelArtifacts`.
+    pub artifact: Option<String>,
+    /// `OutputDataConfig.S3OutputPath`.
+    pub output: String,
+    /// The training image (`TrainingImage`), if it isn't an algorithm's.
+    pub image: Option<String>,
+    /// Hyperparameters.
+    pub hyperparameters: BTreeMap<String, String>,
+    /// The role that it ran as.
+    pub role: String,
+    /// The VPC that it ran in.
+    pub vpc: Option<Vpc>,
+    /// `EnableNetworkIsolation`.
+    pub network_isolation: bool,
+    /// The channels' S3 URIs, by channel.
+    pub inputs: BTreeMap<String, String>,
+}
+
+/// A model package as `DescribeModelPackage` has it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Package {
+    /// Its ARN.
+    pub arn: String,
+    /// Its group.
+    pub group: GroupName,
+    /// Its version.
+    pub version: PackageVersion,
+    /// Its approval.
+    pub approval: Approval,
+    /// Whether it can be used: `ModelPackageStatus` is Completed.
+    pub usable: bool,
+    /// Why not, if it can't.
+    pub failure: Option<String>,
+    /// `ApprovalDescription`.
+    pub approval_description: Option<String>,
+    /// When it was created.
+    pub created: Timestamp,
+    /// `LastModifiedTime`; the creation's, if never modified.
+    pub modified: Timestamp,
+    /// Who modified it last, as far as SageMaker says.
+    pub modified_by: Option<String>,
+    /// The first container's image.
+    pub image: Option<String>,
+    /// The artifacts of its containers (`ModelDataUrl`).
+    pub artifacts: Vec<String>,
+    /// `CustomerMetadataProperties`.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// An endpoint as `DescribeEndpoint` has it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// Its name.
+    pub name: EndpointName,
+    /// Its status.
+    pub status: EndpointStatus,
+    /// The config that serves.
+    pub config: String,
+    /// The config of a deployment that is under way.
+    pub pending_config: Option<String>,
+    /// `FailureReason`.
+    pub failure: Option<String>,
+    /// Its variants.
+    pub variants: Vec<Variant>,
+}
+
+impl Endpoint {
+    /// The variant of this name.
+    pub fn variant(&self, name: &str) -> Option<&Variant> {
+        self.variants.iter().find(|v| v.name == name)
+    }
+}
+
+/// A variant of an endpoint, as it serves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Variant {
+    /// Its name.
+    pub name: String,
+    /// `CurrentWeight`, 0 or more, relative to the others'.
+    pub weight: f64,
+    /// `DesiredWeight`.
+    pub desired_weight: f64,
+    /// `CurrentInstanceCount`.
+    pub count: u32,
+    /// `DesiredInstanceCount`.
+    pub desired_count: u32,
+    /// Whether it is serverless.
+    pub serverless: bool,
+}
+
+/// An endpoint config as `DescribeEndpointConfig` has it, as far as decisions go. Everything else
+/// of it is copied by the adapter ([`ConfigSpec::like`]).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EndpointConfig {
+    /// Its name.
+    pub name: String,
+    /// Its variants.
+    pub variants: Vec<ConfigVariant>,
+}
+
+/// A variant of an endpoint config.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConfigVariant {
+    /// Its name.
+    pub name: String,
+    /// Its model's name; none for inference components.
+    pub model: Option<String>,
+    /// Its instance type; none if serverless.
+    pub instance_type: Option<String>,
+}
+
+/// A model as `DescribeModel` has it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Model {
+    /// Its name.
+    pub name: String,
+    /// The package that its (first) container names.
+    pub package: Option<String>,
+    /// Its (first) container's image.
+    pub image: Option<String>,
+    /// Its (first) container's environment.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// One minute's counts: `variants[v][g]` are those of variant v and guard g of the question.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MinuteCounts {
+    /// The minute's start.
+    pub at: Timestamp,
+    /// Counts by variant and guard.
+    pub variants: Vec<Vec<Counts>>,
+}
+
+/// How one smoke request was answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SmokeAnswer {
+    /// The payload's URI.
+    pub payload: String,
+    /// The HTTP status of the model's answer; 0 if there was none.
+    pub status: u16,
+    /// Milliseconds until the answer.
+    pub milliseconds: u64,
+    /// What went wrong, at most 500 characters.
+    pub problem: Option<String>,
+}
+
+/// A monitoring schedule.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MonitoringSchedule {
+    /// Its name.
+    pub name: ScheduleName,
+    /// The endpoint that it watches.
+    pub endpoint: Option<EndpointName>,
+    /// The newest execution that ended with violations: its processing job's name.
+    pub newest_violating_job: Option<String>,
+}
+
+/// What a monitoring job found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Findings {
+    /// The processing job's name.
+    pub job: String,
+    /// Where the findings are.
+    pub report: Option<String>,
+    /// The start of the data that it looked at, if known.
+    pub data_since: Option<Timestamp>,
+    /// The violations, at most 100.
+    pub violations: Vec<Violation>,
+}
+
+/// One line of `constraint_violations.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Violation {
+    /// The feature.
+    pub feature: String,
+    /// The check, for example `baseline_drift_check`.
+    pub check: String,
+    /// What was found.
+    pub description: String,
+}
+
+/// A call to AWS that a decision asks for. Names in it are derived from what it is for, so that
+/// doing it twice finds the first one's work.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// `CreateModelPackage` with a client token.
+    RegisterPackage(Box<PackageSpec>),
+    /// `UpdateModelPackage`: the approval and why.
+    SetApproval {
+        /// The package's ARN.
+        arn: String,
+        /// The approval to set.
+        approval: Approval,
+        /// Why, at most 1,024 characters.
+        why: String,
+    },
+    /// `CreateModel` from a package.
+    CreateModel(Box<ModelSpec>),
+    /// `DeleteModel`.
+    DeleteModel {
+        /// The model's name.
+        name: String,
+    },
+    /// `CreateEndpointConfig`.
+    CreateEndpointConfig(Box<ConfigSpec>),
+    /// `DeleteEndpointConfig`.
+    DeleteEndpointConfig {
+        /// The config's name.
+        name: String,
+    },
+    /// `CreateEndpoint`.
+    CreateEndpoint {
+        /// The endpoint.
+        endpoint: EndpointName,
+        /// Its config.
+        config: String,
+        /// Its tags.
+        tags: BTreeMap<String, String>,
+    },
+    /// `UpdateEndpoint`, only while `InService`.
+    UpdateEndpoint {
+        /// The endpoint.
+        endpoint: EndpointName,
+        /// The config to bring up.
+        config: String,
+        /// `RetainAllVariantProperties`: a variant that stays keeps its present count and weight.
+        retain: bool,
+    },
+    /// `DeleteEndpoint`, of one that a first deployment created.
+    DeleteEndpoint {
+        /// The endpoint.
+        endpoint: EndpointName,
+    },
+    /// `UpdateEndpointWeightsAndCapacities`, weights alone, only while `InService`.
+    ShiftWeights {
+        /// The endpoint.
+        endpoint: EndpointName,
+        /// Percent by variant; they sum to 100.
+        weights: BTreeMap<String, u8>,
+    },
+    /// `CreateSchedule`: a tick every minute for a rollout.
+    StartTicks {
+        /// The pipeline's group.
+        group: GroupName,
+        /// The stage.
+        stage: StageName,
+        /// The rollout that the schedule is named after.
+        rollout: RolloutId,
+    },
+    /// `DeleteSchedule`.
+    StopTicks {
+        /// The rollout that the schedule is named after.
+        rollout: RolloutId,
+    },
+    /// `StartPipelineExecution` with a client token.
+    StartRetraining {
+        /// The SageMaker pipeline's name.
+        pipeline: String,
+        /// 32 to 128 characters; the same token never starts two.
+        token: String,
+        /// Parameters.
+        parameters: BTreeMap<String, String>,
+        /// Why, as the execution's description.
+        why: String,
+    },
+    /// `Publish` to the pipeline's topic.
+    Tell {
+        /// The topic; the installation's if none.
+        topic: Option<String>,
+        /// What to tell.
+        notice: Box<Notice>,
+    },
+    /// `PutEvents` to the default bus, source `tidegate`, so that others can act on it.
+    Announce {
+        /// What to announce.
+        notice: Box<Notice>,
+    },
+}
+
+/// What `CreateModelPackage` is to make.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PackageSpec {
+    /// 32 hex digits of a hash of the training job's ARN.
+    pub token: String,
+    /// The group; it is created if it isn't there.
+    pub group: GroupName,
+    /// The training job.
+    pub job: JobName,
+    /// Its ARN (`MetadataProperties.GeneratedBy`).
+    pub job_arn: String,
+    /// A description for people, at most 1,024 characters.
+    pub description: String,
+    /// The inference image.
+    pub image: String,
+    /// The artifact.
+    pub artifact: String,
+    /// The container's environment.
+    pub environment: BTreeMap<String, String>,
+    /// Content types that it accepts.
+    pub content_types: Vec<String>,
+    /// Content types that it answers with.
+    pub response_types: Vec<String>,
+    /// The gate's verdict.
+    pub approval: Approval,
+    /// Why, at most 1,024 characters.
+    pub why: String,
+    /// The evaluation file, as `ModelMetrics.ModelQuality.Statistics`.
+    pub evaluation: Option<String>,
+    /// The Git commit that it was trained from, if known.
+    pub commit: Option<String>,
+    /// `CustomerMetadataProperties`, at most 50.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// What `CreateModel` is to make.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelSpec {
+    /// The model's name.
+    pub name: String,
+    /// The package that it is made from.
+    pub package: String,
+    /// Copy role, VPC, network isolation and tags from this model.
+    pub like: Option<String>,
+    /// The role, if the policy says.
+    pub role: Option<String>,
+    /// The VPC, if the policy says.
+    pub vpc: Option<Vpc>,
+    /// Network isolation, if the policy says.
+    pub network_isolation: Option<bool>,
+    /// The training job, for role, VPC and isolation that neither of the others gives.
+    pub job: Option<JobName>,
+    /// The container's environment on top of the package's.
+    pub environment: BTreeMap<String, String>,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// What `CreateEndpointConfig` is to make.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConfigSpec {
+    /// The config's name.
+    pub name: String,
+    /// Copy every setting that is not said here (data capture, KMS, VPC, role, tags, ...) from
+    /// this config.
+    pub like: Option<String>,
+    /// The variants.
+    pub variants: Vec<VariantSpec>,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// A variant of a config to make.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VariantSpec {
+    /// Its name.
+    pub name: String,
+    /// Its model.
+    pub model: String,
+    /// Copy every setting that is not said here (type, volume, timeouts, AMI, ...) from this
+    /// variant of the config that is copied.
+    pub like: Option<String>,
+    /// The instance type, if not the copied one's; the count is below.
+    pub instance: Option<Instance>,
+    /// How many instances.
+    pub count: u32,
+    /// Percent of traffic.
+    pub weight: u8,
+    /// How long the model's download may take, seconds, if the policy says.
+    pub model_download_seconds: Option<u32>,
+    /// How long the container may take to answer its health check, seconds, if the policy says.
+    pub startup_seconds: Option<u32>,
+}
+
+/// What came of an effect.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Done, or it was so already.
+    Done,
+    /// A package was registered, or was there already.
+    Registered {
+        /// Its ARN.
+        arn: String,
+        /// Its version.
+        version: PackageVersion,
+    },
+    /// An execution was started, or was there already.
+    Started {
+        /// Its ARN.
+        arn: String,
+    },
+    /// It can't be done.
+    Failed(WorldError),
+}

@@ -1,0 +1,36 @@
+//! moto: DynamoDB, S3, SNS, SQS, EventBridge and Scheduler.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::guarded::{Guarded, Program, free_port};
+use crate::place::{Place, RunFolder};
+
+/// A running moto server.
+#[derive(Debug)]
+pub struct Moto {
+    /// Where it listens.
+    pub url: String,
+    process: Guarded,
+}
+
+impl Moto {
+    /// Starts one on a free port.
+    pub async fn start(place: &Place, run: &RunFolder) -> Result<Self> {
+        let port = free_port()?;
+        let mut process = Program::new("moto", &place.tool("moto_server")?, run.path())
+            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+            // Thousands of requests a minute need no line each.
+            .env("PYTHONWARNINGS", "ignore")
+            .start(place, &run.log("moto"))?;
+        let url = format!("http://127.0.0.1:{port}");
+        process.answers(&format!("{url}/moto-api/data.json"), Duration::from_secs(60)).await?;
+        Ok(Self { url, process })
+    }
+
+    /// Fails if it does not run any more.
+    pub fn check(&mut self) -> Result<()> {
+        self.process.check()
+    }
+}

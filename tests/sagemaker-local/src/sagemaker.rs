@@ -1,0 +1,122 @@
+//! SageMaker's control plane: one JSON operation per request, told by `X-Amz-Target`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::errors::ApiError;
+use crate::faults::Kind;
+use crate::moment::Moment;
+use crate::world::World;
+use crate::{
+    arn, configs, endpoints, events, json as members, models, monitoring, packages, pipelines, tags,
+    training, validate,
+};
+
+/// One request: who asked, and when.
+pub(crate) struct Call {
+    pub(crate) app: Arc<App>,
+    pub(crate) now: Moment,
+    /// The access key of the request's signature; it stands for an IAM user.
+    pub(crate) caller: String,
+}
+
+impl Call {
+    /// Who did it, as `CreatedBy` and `LastModifiedBy` tell.
+    pub(crate) fn user(&self) -> Value {
+        let caller = &self.caller;
+        json!({"IamIdentity": {
+            "Arn": format!("arn:aws:iam::{}:user/{caller}", arn::ACCOUNT),
+            "PrincipalId": caller,
+        }})
+    }
+}
+
+/// Does one operation: faults that were ordered, validation, the work, the events it causes.
+pub(crate) async fn perform(
+    app: &Arc<App>,
+    operation: &str,
+    mut input: Value,
+    caller: String,
+) -> Result<Value, ApiError> {
+    let fault = app.world().faults.hit_call(operation);
+    match fault.as_ref().map(|fault| fault.kind) {
+        Some(Kind::Throttle) => return Err(ApiError::throttled()),
+        Some(Kind::Error) => return Err(ApiError::internal()),
+        Some(Kind::Delay) => {
+            let delay = fault.as_ref().map_or(0, |fault| fault.delay_ms.min(60_000));
+            tokio::time::sleep(Duration::from_millis(delay)).await;
+        }
+        _ => {}
+    }
+    members::strip_nulls(&mut input);
+    let shape = app.model.input(operation).ok_or_else(|| ApiError::unsupported(operation))?;
+    let work = operation_of(operation).ok_or_else(|| ApiError::unsupported(operation))?;
+    validate::request(&app.model, shape, &input)?;
+    let call = Call { app: app.clone(), now: app.clock.now(), caller };
+    let result = work(&call, &mut app.world(), &input);
+    app.wake.notify_one();
+    let sender = app.clone();
+    tokio::spawn(async move { events::flush(&sender).await });
+    if result.is_ok() && matches!(fault.map(|fault| fault.kind), Some(Kind::ErrorAfterSuccess)) {
+        return Err(ApiError::internal());
+    }
+    result
+}
+
+type Work = fn(&Call, &mut World, &Value) -> Result<Value, ApiError>;
+
+fn operation_of(name: &str) -> Option<Work> {
+    Some(match name {
+        "AddTags" => |_, world, input| tags::add(world, input),
+        "ListTags" => |_, world, input| tags::list_of(world, input),
+        "DeleteTags" => |_, world, input| tags::delete(world, input),
+        "CreateTrainingJob" => training::create,
+        "DescribeTrainingJob" => training::describe,
+        "ListTrainingJobs" => training::list_jobs,
+        "StopTrainingJob" => training::stop,
+        "CreateModelPackageGroup" => packages::create_group,
+        "DescribeModelPackageGroup" => packages::describe_group,
+        "ListModelPackageGroups" => packages::list_groups,
+        "DeleteModelPackageGroup" => packages::delete_group,
+        "CreateModelPackage" => packages::create,
+        "DescribeModelPackage" => packages::describe,
+        "UpdateModelPackage" => packages::update,
+        "ListModelPackages" => packages::list_packages,
+        "DeleteModelPackage" => packages::delete,
+        "CreateModel" => models::create,
+        "DescribeModel" => models::describe,
+        "ListModels" => models::list_models,
+        "DeleteModel" => models::delete,
+        "CreateEndpointConfig" => configs::create,
+        "DescribeEndpointConfig" => configs::describe,
+        "ListEndpointConfigs" => configs::list_configs,
+        "DeleteEndpointConfig" => configs::delete,
+        "CreateEndpoint" => endpoints::create,
+        "DescribeEndpoint" => endpoints::describe,
+        "UpdateEndpoint" => endpoints::update,
+        "UpdateEndpointWeightsAndCapacities" => endpoints::update_weights,
+        "ListEndpoints" => endpoints::list_endpoints,
+        "DeleteEndpoint" => endpoints::delete,
+        "CreatePipeline" => pipelines::create,
+        "UpdatePipeline" => pipelines::update,
+        "DescribePipeline" => pipelines::describe,
+        "ListPipelines" => pipelines::list_pipelines,
+        "DeletePipeline" => pipelines::delete,
+        "StartPipelineExecution" => pipelines::start,
+        "DescribePipelineExecution" => pipelines::describe_execution,
+        "ListPipelineExecutions" => pipelines::list_executions,
+        "ListPipelineExecutionSteps" => pipelines::list_steps,
+        "CreateMonitoringSchedule" => monitoring::create,
+        "DescribeMonitoringSchedule" => monitoring::describe,
+        "ListMonitoringSchedules" => monitoring::list_schedules,
+        "ListMonitoringExecutions" => monitoring::list_executions,
+        "StopMonitoringSchedule" => monitoring::stop,
+        "StartMonitoringSchedule" => monitoring::start,
+        "DeleteMonitoringSchedule" => monitoring::delete,
+        "DescribeProcessingJob" => monitoring::describe_processing,
+        _ => return None,
+    })
+}
