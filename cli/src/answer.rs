@@ -26,7 +26,12 @@ impl Answer {
         let json = serde_json::to_value(json).map_err(|error| {
             Problem::new(Exit::Aws, "the answer can't be written as JSON").why(error)
         })?;
-        Ok(Self { json, text: text.into(), exit: Exit::Fine, problems: Vec::new() })
+        Ok(Self {
+            json,
+            text: text.into(),
+            exit: Exit::Fine,
+            problems: Vec::new(),
+        })
     }
 
     /// The same, with this exit code if it is worse.
@@ -37,7 +42,11 @@ impl Answer {
 
     /// The same, with what went wrong on the way.
     pub(crate) fn with(mut self, problems: Vec<Problem>) -> Self {
-        self.exit = problems.iter().map(|p| p.exit).max().map_or(self.exit, |e| e.max(self.exit));
+        self.exit = problems
+            .iter()
+            .map(|p| p.exit)
+            .max()
+            .map_or(self.exit, |e| e.max(self.exit));
         self.problems = problems;
         self
     }
@@ -48,7 +57,11 @@ impl Answer {
 pub(crate) fn deliver(result: Result<Answer, Problem>, as_json: bool) -> Exit {
     let (out, problems, exit) = match result {
         Ok(answer) => {
-            let out = if as_json { pretty(&answer.json) } else { answer.text };
+            let out = if as_json {
+                pretty(&answer.json)
+            } else {
+                answer.text
+            };
             (out, answer.problems, answer.exit)
         }
         Err(problem) => (String::new(), vec![problem.clone()], problem.exit),
@@ -56,7 +69,11 @@ pub(crate) fn deliver(result: Result<Answer, Problem>, as_json: bool) -> Exit {
     let err: String = problems
         .iter()
         .map(|problem| {
-            if as_json { pretty(&json!({ "error": problem.json() })) } else { problem.text() }
+            if as_json {
+                pretty(&json!({ "error": problem.json() }))
+            } else {
+                problem.text()
+            }
         })
         .collect();
     let wrote = write(&mut std::io::stdout().lock(), &out);
@@ -65,7 +82,9 @@ pub(crate) fn deliver(result: Result<Answer, Problem>, as_json: bool) -> Exit {
     match wrote {
         Ok(()) => exit,
         Err(error) => {
-            let text = Problem::new(Exit::Usage, "the answer can't be written").why(error).text();
+            let text = Problem::new(Exit::Usage, "the answer can't be written")
+                .why(error)
+                .text();
             let _ = write(&mut std::io::stderr().lock(), &text);
             exit.max(Exit::Usage)
         }

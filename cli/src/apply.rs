@@ -1,6 +1,7 @@
 //! `tidegate apply`: puts policies in force, all of them or, if one is invalid, none.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -37,8 +38,16 @@ pub(crate) async fn run(args: &args::Apply, table: Option<&str>) -> Result<Answe
     }
     let text = text(&files, args.check, !problems.is_empty());
     let reports = files.into_iter().map(|file| file.report).collect();
-    let answer = Answer::new(Report { check: args.check, policies: reports }, text)?;
-    Ok(answer.ending(if wrong > 0 { Exit::No } else { Exit::Fine }).with(problems))
+    let answer = Answer::new(
+        Report {
+            check: args.check,
+            policies: reports,
+        },
+        text,
+    )?;
+    Ok(answer
+        .ending(if wrong > 0 { Exit::No } else { Exit::Fine })
+        .with(problems))
 }
 
 /// What `apply --json` prints.
@@ -111,12 +120,20 @@ impl File {
             Ok(policy) => {
                 report.pipeline = Some(policy.pipeline.name.to_string());
                 report.group = Some(policy.pipeline.group.to_string());
-                Self { report, policy: Some(policy), complaint: String::new() }
+                Self {
+                    report,
+                    policy: Some(policy),
+                    complaint: String::new(),
+                }
             }
             Err(errors) => {
                 report.state = State::Invalid;
                 report.mistakes = mistakes(&errors);
-                Self { report, policy: None, complaint: format!("{errors}\n") }
+                Self {
+                    report,
+                    policy: None,
+                    complaint: format!("{errors}\n"),
+                }
             }
         }
     }
@@ -128,7 +145,11 @@ impl File {
     /// A mistake that shows only beside another file.
     fn conflict(&mut self, key: &str, message: String) {
         self.report.state = State::Invalid;
-        self.complaint.push_str(&format!("{}: {key}: {message}\n", self.report.file.display()));
+        let _ = writeln!(
+            self.complaint,
+            "{}: {key}: {message}",
+            self.report.file.display()
+        );
         self.report.mistakes.push(Mistake {
             line: None,
             column: None,
@@ -150,7 +171,9 @@ fn mistakes(errors: &PolicyErrors) -> Vec<Mistake> {
 
 fn read(path: &Path) -> Result<String, Problem> {
     let problem = |why: String| {
-        Problem::new(Exit::Usage, "the policy file can't be read").at(path.display()).why(why)
+        Problem::new(Exit::Usage, "the policy file can't be read")
+            .at(path.display())
+            .why(why)
     };
     let mut bytes = Vec::new();
     std::fs::File::open(path)
@@ -172,7 +195,10 @@ fn find_conflicts(files: &mut [File]) {
         for (key, what, value) in claims(&policy) {
             let path = file.report.file.clone();
             if let Some(other) = claimed.get(&(what, value.clone())) {
-                let message = format!("the {what} {value:?} is claimed by {} already", other.display());
+                let message = format!(
+                    "the {what} {value:?} is claimed by {} already",
+                    other.display()
+                );
                 file.conflict(&key, message);
             } else {
                 claimed.insert((what, value), path);
@@ -186,18 +212,34 @@ fn find_conflicts(files: &mut [File]) {
 fn claims(policy: &Policy) -> Vec<(String, &'static str, String)> {
     let key = str::to_owned;
     let mut claims = vec![
-        (key("pipeline.name"), "pipeline name", policy.pipeline.name.to_string()),
-        (key("pipeline.group"), "model package group", policy.pipeline.group.to_string()),
+        (
+            key("pipeline.name"),
+            "pipeline name",
+            policy.pipeline.name.to_string(),
+        ),
+        (
+            key("pipeline.group"),
+            "model package group",
+            policy.pipeline.group.to_string(),
+        ),
         match policy.training_rule() {
             Training::Tag(tag) => (key("pipeline.training"), "training tag", tag),
             Training::JobPrefix(prefix) => (key("pipeline.training"), "job prefix", prefix),
         },
     ];
     for (i, stage) in policy.stages.iter().enumerate() {
-        claims.push((format!("stage[{i}].endpoint"), "endpoint", stage.endpoint.to_string()));
+        claims.push((
+            format!("stage[{i}].endpoint"),
+            "endpoint",
+            stage.endpoint.to_string(),
+        ));
     }
     for schedule in &policy.monitor.schedules {
-        claims.push((key("monitor.schedules"), "monitoring schedule", schedule.to_string()));
+        claims.push((
+            key("monitor.schedules"),
+            "monitoring schedule",
+            schedule.to_string(),
+        ));
     }
     claims
 }
@@ -220,13 +262,20 @@ async fn apply(files: &mut [File], args: &args::Apply, connection: &Connection) 
             Ok(applied) => {
                 tracing::info!(file = %report.file.display(), group = %applied.group, version = applied.version, changed = applied.changed, "applied");
                 report.version = Some(applied.version);
-                report.state = if applied.changed { State::Applied } else { State::Unchanged };
+                report.state = if applied.changed {
+                    State::Applied
+                } else {
+                    State::Unchanged
+                };
                 report.commit = commit.filter(|_| applied.changed);
             }
             Err(error) => {
                 let problem = failed(&error, connection);
                 let stops = problem.exit == Exit::Aws;
-                problems.push(Problem { what: format!("{}: {}", report.file.display(), problem.what), ..problem });
+                problems.push(Problem {
+                    what: format!("{}: {}", report.file.display(), problem.what),
+                    ..problem
+                });
                 if stops {
                     break;
                 }
@@ -247,7 +296,13 @@ fn failed(error: &EngineError, connection: &Connection) -> Problem {
 fn text(files: &[File], check: bool, unread: bool) -> String {
     let mut text = String::new();
     for file in files {
-        let FileReport { file: path, state, pipeline, version, .. } = &file.report;
+        let FileReport {
+            file: path,
+            state,
+            pipeline,
+            version,
+            ..
+        } = &file.report;
         let path = clean(&path.display().to_string());
         let name = pipeline.as_deref().unwrap_or_default();
         let version = version.unwrap_or_default();
@@ -255,25 +310,39 @@ fn text(files: &[File], check: bool, unread: bool) -> String {
             State::Invalid => text.push_str(&file.complaint),
             // What is valid needs no word beside what isn't.
             State::Valid if !check => {}
-            State::Valid => text.push_str(&format!("{path}: valid, pipeline {name}\n")),
+            State::Valid => {
+                let _ = writeln!(text, "{path}: valid, pipeline {name}");
+            }
             State::Applied => {
-                text.push_str(&format!("{path}: applied, version {version} of {name} is in force now\n"));
+                let _ = writeln!(
+                    text,
+                    "{path}: applied, version {version} of {name} is in force now"
+                );
             }
             State::Unchanged => {
-                text.push_str(&format!("{path}: unchanged, version {version} of {name} is in force\n"));
+                let _ = writeln!(
+                    text,
+                    "{path}: unchanged, version {version} of {name} is in force"
+                );
             }
-            State::NotApplied => text.push_str(&format!("{path}: not applied\n")),
+            State::NotApplied => {
+                let _ = writeln!(text, "{path}: not applied");
+            }
         }
     }
     let wrong: Vec<_> = files.iter().filter(|file| !file.is_valid()).collect();
     if !wrong.is_empty() {
-        let mistakes = wrong.iter().map(|file| file.report.mistakes.len() as u64).sum();
-        text.push_str(&format!(
-            "{} in {}{}\n",
+        let mistakes = wrong
+            .iter()
+            .map(|file| file.report.mistakes.len() as u64)
+            .sum();
+        let _ = writeln!(
+            text,
+            "{} in {}{}",
             count(mistakes, "mistake", "mistakes"),
             count(wrong.len() as u64, "file", "files"),
-            if check { "" } else { "; nothing was applied" },
-        ));
+            if check { "" } else { "; nothing was applied" }
+        );
     } else if unread && !check && files.iter().all(|file| file.report.state == State::Valid) {
         text.push_str("Nothing was applied.\n");
     }
@@ -311,6 +380,9 @@ mod tests {
             File::parse(Path::new("b.toml"), &policy("b", "b", "b")),
         ];
         find_conflicts(&mut files);
-        assert_eq!(text(&files, true, false), "a.toml: valid, pipeline a\nb.toml: valid, pipeline b\n");
+        assert_eq!(
+            text(&files, true, false),
+            "a.toml: valid, pipeline a\nb.toml: valid, pipeline b\n"
+        );
     }
 }

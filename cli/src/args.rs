@@ -3,6 +3,9 @@
 //! Help teaches: every command says when one wants it and shows an example that works as it is
 //! written.
 
+// Doc comments are help texts here, and a terminal shows no Markdown.
+#![allow(clippy::doc_markdown)]
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -43,13 +46,20 @@ pub(crate) struct Cli {
 
 /// What goes with every command.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
     /// Answer in JSON, in the shapes that docs/cli.md describes
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
     /// The ledger's DynamoDB table: the output `LedgerTable` of the installed stack
-    #[arg(long, global = true, value_name = "NAME", env = "TIDEGATE_TABLE", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "TIDEGATE_TABLE",
+        hide_env_values = true
+    )]
     pub(crate) table: Option<String>,
 
     /// No colours, as with NO_COLOR in the environment
@@ -134,8 +144,8 @@ fn commit(text: &str) -> Result<String, String> {
 }
 
 const STATUS: &str = "\
-The evidence of a rollout is a bet against the canary: \"1 in 40\" means that a canary that is no
-worse than the champion would look so bad once in 40 rollouts.
+\"1 in 40 if no worse\" is the evidence against a canary: of 40 canaries that are no worse than
+their champion, one at most would ever look so bad.
 
 Examples:
   tidegate status
@@ -276,8 +286,14 @@ mod tests {
         fn check(command: &clap::Command, path: &str) {
             let path = format!("{path} {}", command.get_name());
             let leaf = command.get_subcommands().next().is_none();
-            let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(!leaf || after.contains("Examples:\n  "), "{path} shows no example");
+            let after = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(
+                !leaf || after.contains("Examples:\n  "),
+                "{path} shows no example"
+            );
             for sub in command.get_subcommands() {
                 check(sub, &path);
             }

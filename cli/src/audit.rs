@@ -1,5 +1,7 @@
 //! `tidegate audit`: proves that the trail is whole, and shows single entries of it.
 
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -76,7 +78,10 @@ async fn verify(
     for group in groups {
         trails.push(prove(group, connection).await?);
     }
-    let verified = Verified { whole: trails.iter().all(|trail| trail.whole), groups: trails };
+    let verified = Verified {
+        whole: trails.iter().all(|trail| trail.whole),
+        groups: trails,
+    };
     let exit = if verified.whole { Exit::Fine } else { Exit::No };
     let text = verified.text(screen);
     Ok(Answer::new(verified, text)?.ending(exit))
@@ -100,8 +105,13 @@ async fn prove(group: GroupName, connection: &Connection) -> Result<Trail, Probl
         };
         if page.is_empty() {
             // The head is read after the entries: it is never behind them.
-            let snapshot = ledger.load(&group, None).await.map_err(connection.failed())?;
-            let tip = snapshot.map(|snapshot| snapshot.head.tip).unwrap_or_default();
+            let snapshot = ledger
+                .load(&group, None)
+                .await
+                .map_err(connection.failed())?;
+            let tip = snapshot
+                .map(|snapshot| snapshot.head.tip)
+                .unwrap_or_default();
             hash = tip.hash.to_string();
             match verifier.finish(&tip) {
                 Ok(_) => break None,
@@ -122,7 +132,13 @@ async fn prove(group: GroupName, connection: &Connection) -> Result<Trail, Probl
             }
         }
     };
-    Ok(Trail { group, whole: broken.is_none(), entries, hash, broken })
+    Ok(Trail {
+        group,
+        whole: broken.is_none(),
+        entries,
+        hash,
+        broken,
+    })
 }
 
 impl Break {
@@ -134,7 +150,10 @@ impl Break {
             | Broken::Unreadable { n, .. } => Some(*n),
             Broken::Tail { .. } => None,
         };
-        Self { entry, how: broken.to_string() }
+        Self {
+            entry,
+            how: broken.to_string(),
+        }
     }
 }
 
@@ -148,20 +167,26 @@ impl Verified {
             let entries = count(trail.entries, "entry", "entries");
             let Some(broken) = &trail.broken else {
                 let whole = screen.paint(Paint::Good, "whole");
-                text.push_str(&format!("{}: {whole}, {entries}\n  {}\n", trail.group, trail.hash));
+                let _ = writeln!(
+                    text,
+                    "{}: {whole}, {entries}\n  {}",
+                    trail.group, trail.hash
+                );
                 continue;
             };
             let bad = screen.paint(Paint::Bad, "BROKEN");
-            text.push_str(&format!("{}: {bad} after {entries}\n", trail.group));
-            for part in wrap(&clean(&broken.how), screen.width.saturating_sub(2)) {
-                text.push_str(&format!("  {part}\n"));
-            }
-            if let Some(n) = broken.entry {
-                text.push_str(&format!(
-                    "  `tidegate audit show {} {n}` shows it as it is now; the table's point-in-time \
-                     recovery has it as it was.\n",
+            let _ = writeln!(text, "{}: {bad} after {entries}", trail.group);
+            let help = broken.entry.map(|n| {
+                format!(
+                    "`tidegate audit show {} {n}` shows it as it is now; the table's point-in-time \
+                     recovery has it as it was.",
                     trail.group
-                ));
+                )
+            });
+            for line in [Some(broken.how.clone()), help].into_iter().flatten() {
+                for part in wrap(&clean(&line), screen.width.saturating_sub(2)) {
+                    let _ = writeln!(text, "  {part}");
+                }
             }
         }
         text
@@ -186,8 +211,11 @@ async fn show(
 ) -> Result<Answer, Problem> {
     let (group, snapshot) = connection.find(name).await?;
     let screen = screen.no_earlier_than(snapshot.head.now);
-    let page =
-        connection.ledger().entries(&group, n - 1, 1).await.map_err(connection.failed())?;
+    let page = connection
+        .ledger()
+        .entries(&group, n - 1, 1)
+        .await
+        .map_err(connection.failed())?;
     let Some(entry) = page.into_iter().find(|entry| entry.n == n) else {
         let trail = count(snapshot.head.tip.n, "entry", "entries");
         return Err(Problem::new(Exit::No, format!("there is no entry {n}"))
@@ -196,7 +224,15 @@ async fn show(
     };
     let body = body(&entry);
     let text = shown_text(&group, &entry, &body, &screen);
-    Answer::new(Shown { group, n, hash: entry.hash.to_string(), body }, text)
+    Answer::new(
+        Shown {
+            group,
+            n,
+            hash: entry.hash.to_string(),
+            body,
+        },
+        text,
+    )
 }
 
 fn body(entry: &Entry) -> Value {
@@ -207,9 +243,12 @@ fn shown_text(group: &GroupName, entry: &Entry, body: &Value, screen: &Screen) -
     let title = format!("entry {} of {group}", entry.n);
     let mut text = format!("{}\n", screen.paint(Paint::Bold, &title));
     let mut field = |label: &str, value: &str| {
-        for (i, part) in wrap(&clean(value), screen.width.saturating_sub(10)).iter().enumerate() {
+        for (i, part) in wrap(&clean(value), screen.width.saturating_sub(10))
+            .iter()
+            .enumerate()
+        {
             let label = if i == 0 { label } else { "" };
-            text.push_str(&format!("  {label:<8}{part}\n"));
+            let _ = writeln!(text, "  {label:<8}{part}");
         }
     };
     let line = Line::of(entry);
@@ -220,14 +259,23 @@ fn shown_text(group: &GroupName, entry: &Entry, body: &Value, screen: &Screen) -
     field("who", &line.who);
     field("why", &line.why);
     field("event", body["event"].as_str().unwrap_or("-"));
-    let commit = body["policy"]["commit"].as_str().map_or_else(String::new, |c| format!(", commit {c}"));
-    field("policy", &format!("version {}{commit}", body["policy"]["version"]));
+    let commit = body["policy"]["commit"]
+        .as_str()
+        .map_or_else(String::new, |c| format!(", commit {c}"));
+    field(
+        "policy",
+        &format!("version {}{commit}", body["policy"]["version"]),
+    );
     field("hash", entry.hash.as_str());
     field("before", body["prev"].as_str().unwrap_or("-"));
     text.push_str("  facts\n");
-    let facts = if body.is_object() { &body["facts"] } else { body };
+    let facts = if body.is_object() {
+        &body["facts"]
+    } else {
+        body
+    };
     for row in format!("{facts:#}").lines() {
-        text.push_str(&format!("    {}\n", clean(row)));
+        let _ = writeln!(text, "    {}", clean(row));
     }
     text
 }
@@ -282,7 +330,11 @@ mod tests {
     }
 
     fn screen() -> Screen {
-        Screen { width: 100, color: false, now: "2026-11-24T21:36:05Z".parse().unwrap() }
+        Screen {
+            width: 100,
+            color: false,
+            now: "2026-11-24T21:36:05Z".parse().unwrap(),
+        }
     }
 
     fn entry() -> Entry {
@@ -310,7 +362,10 @@ mod tests {
 
     #[test]
     fn an_entry_that_is_no_json_is_shown_all_the_same() {
-        let entry = Entry { body: "\u{1b}[2J gone".to_owned(), ..entry() };
+        let entry = Entry {
+            body: "\u{1b}[2J gone".to_owned(),
+            ..entry()
+        };
         let line = Line::of(&entry);
         assert_eq!(line.what, "unreadable");
         let text = shown_text(&group(), &entry, &body(&entry), &screen());
@@ -320,9 +375,15 @@ mod tests {
     #[test]
     fn an_entry_with_a_word_of_a_newer_version_is_still_read() {
         let entry = entry();
-        let entry = Entry { body: entry.body.replace("rolled-back", "teleported"), ..entry };
+        let entry = Entry {
+            body: entry.body.replace("rolled-back", "teleported"),
+            ..entry
+        };
         let line = Line::of(&entry);
-        assert_eq!((line.what.as_str(), line.why.as_str()), ("teleported", "v3 made more errors than v2"));
+        assert_eq!(
+            (line.what.as_str(), line.why.as_str()),
+            ("teleported", "v3 made more errors than v2")
+        );
     }
 
     #[test]

@@ -8,8 +8,14 @@ use std::process::{Command, Stdio};
 
 /// Who runs this command, as far as the environment says.
 pub(crate) fn who() -> String {
-    first_of(&["GITHUB_ACTOR", "GITLAB_USER_LOGIN", "USER", "LOGNAME", "USERNAME"])
-        .unwrap_or_else(|| "unknown".to_owned())
+    first_of(&[
+        "GITHUB_ACTOR",
+        "GITLAB_USER_LOGIN",
+        "USER",
+        "LOGNAME",
+        "USERNAME",
+    ])
+    .unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// The commit that `file` is from, if that can be told.
@@ -18,7 +24,9 @@ pub(crate) fn of(file: &Path) -> Option<String> {
 }
 
 fn first_of(names: &[&str]) -> Option<String> {
-    let value = names.iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.trim().is_empty()));
+    let value = names
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|v| !v.trim().is_empty()));
     // Bounded: it is kept for ever.
     value.map(|v| v.trim().chars().take(128).collect())
 }
@@ -29,7 +37,12 @@ fn committed(file: &Path) -> Option<String> {
     let (folder, name) = (file.parent()?, file.file_name()?);
     let git = |args: &[&str], with_file: bool| {
         let mut command = Command::new("git");
-        command.arg("-C").arg(folder).args(args).stdin(Stdio::null()).stderr(Stdio::null());
+        command
+            .arg("-C")
+            .arg(folder)
+            .args(args)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null());
         if with_file {
             command.arg("--").arg(name);
         }
@@ -54,8 +67,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.toml");
         let git = |args: &[&str]| {
-            let author = ["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false"];
-            let status = Command::new("git").arg("-C").arg(folder.path()).args(author).args(args).status();
+            let author = [
+                "-c",
+                "user.name=a",
+                "-c",
+                "user.email=a@example.com",
+                "-c",
+                "commit.gpgsign=false",
+            ];
+            let status = Command::new("git")
+                .arg("-C")
+                .arg(folder.path())
+                .args(author)
+                .args(args)
+                .status();
             assert!(status.unwrap().success(), "git {args:?}");
         };
         std::fs::write(&file, "a").unwrap();
@@ -66,7 +91,10 @@ mod tests {
         assert_eq!(committed(&file), None, "no commit");
         git(&["commit", "-q", "-m", "a"]);
         let sha = committed(&file).unwrap();
-        assert!(sha.len() == 40 && sha.bytes().all(|b| b.is_ascii_hexdigit()), "{sha}");
+        assert!(
+            sha.len() == 40 && sha.bytes().all(|b| b.is_ascii_hexdigit()),
+            "{sha}"
+        );
         std::fs::write(folder.path().join("b.toml"), "b").unwrap();
         assert_eq!(committed(&file), Some(sha), "another file doesn't matter");
         std::fs::write(&file, "b").unwrap();

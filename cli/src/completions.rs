@@ -14,5 +14,8 @@ pub(crate) fn run(shell: Shell) -> Result<Answer, Problem> {
     clap_complete::generate(shell, &mut Cli::command(), "tidegate", &mut script);
     let script = String::from_utf8(script)
         .map_err(|error| Problem::new(Exit::Usage, "the script can't be written").why(error))?;
-    Answer::new(json!({ "shell": shell.to_string(), "script": script }), script)
+    Answer::new(
+        json!({ "shell": shell.to_string(), "script": script }),
+        script,
+    )
 }

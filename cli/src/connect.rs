@@ -1,7 +1,7 @@
 //! Opens the ledger and the world, and finds a pipeline by what a person calls it.
 
 use jiff::Timestamp;
-use tidegate_aws::{AwsWorld, Clients, DynamoLedger, Settings, config};
+use tidegate_aws::{AwsWorld, Clients, DynamoLedger, Settings};
 use tidegate_core::ledger::{Ledger as _, LedgerError, Route, RouteKind, Snapshot};
 use tidegate_core::name::GroupName;
 
@@ -18,13 +18,24 @@ pub(crate) struct Connection {
 impl Connection {
     /// Opens the ledger in `table`; nothing is called yet.
     pub(crate) async fn open(table: Option<&str>) -> Result<Self, Problem> {
-        let table = table.filter(|t| !t.trim().is_empty()).ok_or_else(Problem::no_table)?;
-        let config = config::sdk_config().await;
+        let table = table
+            .filter(|t| !t.trim().is_empty())
+            .ok_or_else(Problem::no_table)?;
+        let clients = Clients::from_env().await;
+        let region = clients
+            .dynamodb
+            .config()
+            .region()
+            .ok_or_else(Problem::no_region)?;
         let place = Place {
             table: table.to_owned(),
-            region: config.region().map(ToString::to_string),
+            region: region.to_string(),
         };
-        let clients = Clients::new(&config, config::is_local_s3());
+        tracing::info!(
+            table = place.table,
+            region = place.region,
+            "reading the ledger"
+        );
         let ledger = DynamoLedger::new(clients.dynamodb.clone(), table);
         // What the functions are told by their environment is for effects, and none is done here.
         let settings = Settings {
@@ -34,7 +45,11 @@ impl Connection {
             scheduler_role: String::new(),
             schedule_group: String::new(),
         };
-        Ok(Self { ledger, world: AwsWorld::new(clients, settings), place })
+        Ok(Self {
+            ledger,
+            world: AwsWorld::new(clients, settings),
+            place,
+        })
     }
 
     /// The ledger.
@@ -64,12 +79,24 @@ impl Connection {
         let Ok(group) = GroupName::parse(name) else {
             return Err(Problem::no_pipeline(name));
         };
-        if let Some(snapshot) = self.ledger.load(&group, None).await.map_err(self.failed())? {
+        if let Some(snapshot) = self
+            .ledger
+            .load(&group, None)
+            .await
+            .map_err(self.failed())?
+        {
             return Ok((group, snapshot));
         }
-        let route = Route { kind: RouteKind::Pipeline, name: name.to_owned() };
+        let route = Route {
+            kind: RouteKind::Pipeline,
+            name: name.to_owned(),
+        };
         if let Some(group) = self.ledger.route(&route).await.map_err(self.failed())?
-            && let Some(snapshot) = self.ledger.load(&group, None).await.map_err(self.failed())?
+            && let Some(snapshot) = self
+                .ledger
+                .load(&group, None)
+                .await
+                .map_err(self.failed())?
         {
             return Ok((group, snapshot));
         }
@@ -78,12 +105,19 @@ impl Connection {
 
     /// The groups of all pipelines that are in force, in the order of the pipelines' names.
     pub(crate) async fn groups(&self) -> Result<Vec<GroupName>, Problem> {
-        let routes = self.ledger.routes(RouteKind::Pipeline).await.map_err(self.failed())?;
+        let routes = self
+            .ledger
+            .routes(RouteKind::Pipeline)
+            .await
+            .map_err(self.failed())?;
         Ok(routes.into_iter().map(|(_, group)| group).collect())
     }
 }
 
 /// The latest time that a ledger speaks of: its clock may be ahead of this machine's.
 pub(crate) fn latest<'a>(snapshots: impl IntoIterator<Item = &'a Snapshot>) -> Option<Timestamp> {
-    snapshots.into_iter().filter_map(|snapshot| snapshot.head.now).max()
+    snapshots
+        .into_iter()
+        .filter_map(|snapshot| snapshot.head.now)
+        .max()
 }

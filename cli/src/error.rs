@@ -50,7 +50,13 @@ pub(crate) struct Problem {
 impl Problem {
     /// A problem that ends the command so.
     pub(crate) fn new(exit: Exit, what: impl Into<String>) -> Self {
-        Self { exit, what: what.into(), at: None, why: None, help: Vec::new() }
+        Self {
+            exit,
+            what: what.into(),
+            at: None,
+            why: None,
+            help: Vec::new(),
+        }
     }
 
     /// Says where.
@@ -61,7 +67,7 @@ impl Problem {
 
     /// Says why.
     pub(crate) fn why(mut self, why: impl fmt::Display) -> Self {
-        self.why = Some(why.to_string());
+        self.why = Some(brief(&why.to_string()));
         self
     }
 
@@ -80,10 +86,24 @@ impl Problem {
         )
     }
 
+    /// No region is set.
+    pub(crate) fn no_region() -> Self {
+        Self::new(Exit::Usage, "no AWS region is set")
+            .help("set AWS_REGION, or a region in the profile")
+    }
+
     /// No such pipeline.
     pub(crate) fn no_pipeline(name: &str) -> Self {
-        Self::new(Exit::No, format!("no pipeline or model package group {:?} is known", short(name)))
-            .help("`tidegate status` lists the pipelines; `tidegate apply FILE` puts a new one in force")
+        Self::new(
+            Exit::No,
+            format!(
+                "no pipeline or model package group {:?} is known",
+                short(name)
+            ),
+        )
+        .help(
+            "`tidegate status` lists the pipelines; `tidegate apply FILE` puts a new one in force",
+        )
     }
 
     /// The ledger did not answer.
@@ -110,8 +130,11 @@ impl Problem {
             CommitError::Ledger(error) => Self::ledger(error, table),
             CommitError::Taken { .. } => Self::new(Exit::No, error.to_string())
                 .help("give it another name, or take it out of the other pipeline's policy first"),
-            CommitError::Lost => Self::new(Exit::Aws, "the pipeline is busy: somebody else always committed first")
-                .help("try again in a minute"),
+            CommitError::Lost => Self::new(
+                Exit::Aws,
+                "the pipeline is busy: somebody else always committed first",
+            )
+            .help("try again in a minute"),
             CommitError::Seen => Self::new(Exit::Aws, error.to_string()),
         }
     }
@@ -149,14 +172,13 @@ impl Problem {
 pub(crate) struct Place {
     /// The table's name.
     pub(crate) table: String,
-    /// The region, if one is set.
-    pub(crate) region: Option<String>,
+    /// The region.
+    pub(crate) region: String,
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let region = self.region.as_deref().unwrap_or("no region");
-        write!(f, "table {} in {region}", self.table)
+        write!(f, "table {} in {}", self.table, self.region)
     }
 }
 
@@ -180,9 +202,19 @@ pub(crate) fn advice(message: &str, table: Option<&Place>) -> Vec<String> {
     } else if has(&["accessdenied", "access denied"]) {
         help.push("the credentials in use may not do this; `aws sts get-caller-identity` says whose they are".to_owned());
     } else if has(&["expiredtoken", "token is expired", "token has expired"]) {
-        help.push(format!("the credentials have expired: log in again, and {EXPORT}"));
-    } else if has(&["unrecognizedclient", "invalidclienttoken", "security token", "invalidsignature"]) {
-        help.push("AWS does not know the credentials in use: see `aws sts get-caller-identity`".to_owned());
+        help.push(format!(
+            "the credentials have expired: log in again, and {EXPORT}"
+        ));
+    } else if has(&[
+        "unrecognizedclient",
+        "invalidclienttoken",
+        "security token",
+        "invalidsignature",
+    ]) {
+        help.push(
+            "AWS does not know the credentials in use: see `aws sts get-caller-identity`"
+                .to_owned(),
+        );
     } else if has(&["credential"]) {
         help.push(
             "no usable AWS credentials were found: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and \
@@ -190,23 +222,37 @@ pub(crate) fn advice(message: &str, table: Option<&Place>) -> Vec<String> {
                 .to_owned(),
         );
         help.push(format!("after `aws sso login`, {EXPORT}"));
-    } else if has(&["resourcenotfound", "resource not found", "non-existent table", "table not found"]) {
+    } else if has(&[
+        "resourcenotfound",
+        "resource not found",
+        "non-existent table",
+        "table not found",
+    ]) {
         if let Some(place) = table {
             help.push(format!(
                 "is there a table {} in {}? `aws dynamodb list-tables` says; else see --table and AWS_REGION",
-                place.table,
-                place.region.as_deref().unwrap_or("your region")
+                place.table, place.region
             ));
         }
-    } else if has(&["region must be set", "no region", "missing region", "invalid region"]) {
-        help.push("set AWS_REGION, or a region in the profile".to_owned());
-    } else if has(&["throttl", "throughput", "too many requests", "rate exceeded"]) {
+    } else if has(&[
+        "throttl",
+        "throughput",
+        "too many requests",
+        "rate exceeded",
+    ]) {
         help.push("too many calls at once: try again in a minute".to_owned());
-    } else if has(&["timed out", "timeout", "time-out", "dispatch", "connect", "dns", "unreachable"]) {
-        help.push("check the network and proxy, AWS_REGION, and AWS_ENDPOINT_URL if it is set".to_owned());
-    }
-    if table.is_some_and(|place| place.region.is_none()) && !help.iter().any(|h| h.contains("AWS_REGION")) {
-        help.push("set AWS_REGION, or a region in the profile".to_owned());
+    } else if has(&[
+        "timed out",
+        "timeout",
+        "time-out",
+        "dispatch",
+        "connect",
+        "dns",
+        "unreachable",
+    ]) {
+        help.push(
+            "check the network and proxy, AWS_REGION, and AWS_ENDPOINT_URL if it is set".to_owned(),
+        );
     }
     help
 }
@@ -216,6 +262,23 @@ fn after<'a>(text: &'a str, marker: &str) -> Option<&'a str> {
     let (_, rest) = text.split_once(marker)?;
     let word = rest.split_whitespace().next()?;
     Some(word.trim_end_matches([',', '.', ')', '"']))
+}
+
+/// A reason without the SDK's own account of its insides, which follows in brackets.
+fn brief(why: &str) -> String {
+    let inside = [
+        "(ConstructionFailure(",
+        "(TimeoutError(",
+        "(DispatchFailure(",
+        "(ResponseError(",
+    ];
+    let end = inside
+        .iter()
+        .filter_map(|start| why.find(start))
+        .min()
+        .unwrap_or(why.len());
+    let words: Vec<&str> = why[..end].split_whitespace().collect();
+    words.join(" ")
 }
 
 /// Text of a user, not longer than a line.
@@ -234,7 +297,10 @@ mod tests {
     use super::*;
 
     fn place() -> Place {
-        Place { table: "tidegate".to_owned(), region: Some("eu-west-1".to_owned()) }
+        Place {
+            table: "tidegate".to_owned(),
+            region: "eu-west-1".to_owned(),
+        }
     }
 
     #[test]
@@ -251,20 +317,44 @@ mod tests {
             problem.help[0],
             "allow dynamodb:Query on arn:aws:dynamodb:eu-west-1:123456789012:table/tidegate to the credentials in use"
         );
-        assert!(problem.text().contains("   at: table tidegate in eu-west-1\n"), "{}", problem.text());
+        assert!(
+            problem
+                .text()
+                .contains("   at: table tidegate in eu-west-1\n"),
+            "{}",
+            problem.text()
+        );
     }
 
     #[test]
     fn common_refusals_have_advice() {
-        let none = Place { region: None, ..place() };
         for (message, place, word) in [
-            ("ResourceNotFoundException: Requested resource not found", place(), "list-tables"),
-            ("the credential provider was not enabled", place(), "aws sso login"),
-            ("ExpiredTokenException: The security token included is expired", place(), "expired"),
-            ("UnrecognizedClientException: The security token is invalid", place(), "does not know"),
-            ("dispatch failure: io error: Connection refused", place(), "network"),
+            (
+                "ResourceNotFoundException: Requested resource not found",
+                place(),
+                "list-tables",
+            ),
+            (
+                "the credential provider was not enabled",
+                place(),
+                "aws sso login",
+            ),
+            (
+                "ExpiredTokenException: The security token included is expired",
+                place(),
+                "expired",
+            ),
+            (
+                "UnrecognizedClientException: The security token is invalid",
+                place(),
+                "does not know",
+            ),
+            (
+                "dispatch failure: io error: Connection refused",
+                place(),
+                "network",
+            ),
             ("ThrottlingException: Rate exceeded", place(), "again"),
-            ("no region", none, "AWS_REGION"),
         ] {
             let help = advice(message, Some(&place)).join("\n");
             assert!(help.contains(word), "{message}: {help}");
@@ -273,10 +363,25 @@ mod tests {
     }
 
     #[test]
+    fn the_insides_of_the_sdk_are_not_told() {
+        let why =
+            "Query: dispatch failure: io error:  refused (DispatchFailure(DispatchFailure { .. }))";
+        assert_eq!(brief(why), "Query: dispatch failure: io error: refused");
+        assert_eq!(brief("plain"), "plain");
+    }
+
+    #[test]
     fn an_error_in_json_says_the_same() {
         let json = Problem::no_pipeline("x").json();
         assert_eq!(json["kind"], "no");
-        assert_eq!(json["what"], "no pipeline or model package group \"x\" is known");
-        assert!(json["help"][0].as_str().is_some_and(|h| h.contains("tidegate status")));
+        assert_eq!(
+            json["what"],
+            "no pipeline or model package group \"x\" is known"
+        );
+        assert!(
+            json["help"][0]
+                .as_str()
+                .is_some_and(|h| h.contains("tidegate status"))
+        );
     }
 }

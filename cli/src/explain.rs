@@ -21,22 +21,25 @@ pub(crate) async fn run(
 ) -> Result<Answer, Problem> {
     let bytes = read(&args.event)?;
     if args.offline {
-        return offline(&bytes, "Only read, as asked: without --offline it is said what would be done.", screen);
+        return offline(
+            &bytes,
+            "Only read, as asked: without --offline it is said what would be done.",
+            screen,
+        );
     }
-    let connection = match Connection::open(table).await {
-        Ok(connection) => connection,
-        Err(_) => {
-            let note = "Only read: no ledger table is named. Set TIDEGATE_TABLE or give --table \
-                        NAME to be told what would be done.";
-            return offline(&bytes, note, screen);
-        }
-    };
+    if table.is_none_or(|table| table.trim().is_empty()) {
+        let note = "Only read: no ledger table is named. Set TIDEGATE_TABLE or give --table \
+                    NAME to be told what would be done.";
+        return offline(&bytes, note, screen);
+    }
+    let connection = Connection::open(table).await?;
     let explained = engine::explain(connection.ledger(), connection.world(), &bytes)
         .await
         .map_err(|error| failed(&error, &connection))?;
     let text = lines(&explained.to_string(), screen);
-    let mut json = serde_json::to_value(&explained)
-        .map_err(|error| Problem::new(Exit::Aws, "the answer can't be written as JSON").why(error))?;
+    let mut json = serde_json::to_value(&explained).map_err(|error| {
+        Problem::new(Exit::Aws, "the answer can't be written as JSON").why(error)
+    })?;
     if let Value::Object(fields) = &mut json {
         fields.insert("offline".to_owned(), Value::Bool(false));
     }
@@ -54,7 +57,9 @@ fn read(path: &Path) -> Result<Vec<u8>, Problem> {
         std::fs::File::open(path).and_then(|file| file.take(MOST).read_to_end(&mut bytes))
     };
     result.map_err(|error| {
-        Problem::new(Exit::Usage, "the event can't be read").at(path.display()).why(error)
+        Problem::new(Exit::Usage, "the event can't be read")
+            .at(path.display())
+            .why(error)
     })?;
     Ok(bytes)
 }

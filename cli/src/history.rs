@@ -1,5 +1,7 @@
 //! `tidegate history`: what was decided for a group, when, by whom and why.
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 use tidegate_core::audit::Entry;
 use tidegate_core::ledger::Ledger as _;
@@ -26,16 +28,27 @@ pub(crate) async fn run(
     let screen = screen.no_earlier_than(snapshot.head.now);
     if args.rollouts {
         let limit = args.limit.min(MOST_ROLLOUTS);
-        let found = connection.ledger().rollouts(&group, limit).await.map_err(connection.failed())?;
+        let found = connection
+            .ledger()
+            .rollouts(&group, limit)
+            .await
+            .map_err(connection.failed())?;
         let rollouts: Vec<_> = found.iter().rev().map(RolloutStatus::of).collect();
         let text = rollouts_text(&group, &rollouts, &screen);
-        return Answer::new(Rollouts { group, rollouts }, text);
+        return Answer::new(Past { group, rollouts }, text);
     }
     let limit = u64::from(args.limit);
     let entries = newest(connection, &group, snapshot.head.tip.n, limit).await?;
     let lines: Vec<_> = entries.iter().map(Line::of).collect();
     let text = entries_text(&lines, snapshot.head.tip.n, &group, &screen);
-    Answer::new(Entries { group, total: snapshot.head.tip.n, entries: lines }, text)
+    Answer::new(
+        Trail {
+            group,
+            total: snapshot.head.tip.n,
+            entries: lines,
+        },
+        text,
+    )
 }
 
 /// The newest `limit` of `total` entries, oldest first.
@@ -65,7 +78,7 @@ async fn newest(
 
 /// What `history --json` prints.
 #[derive(Debug, Serialize)]
-struct Entries {
+struct Trail {
     group: GroupName,
     /// How many entries the trail has.
     total: u64,
@@ -74,7 +87,7 @@ struct Entries {
 
 /// What `history --rollouts --json` prints.
 #[derive(Debug, Serialize)]
-struct Rollouts {
+struct Past {
     group: GroupName,
     rollouts: Vec<RolloutStatus>,
 }
@@ -84,22 +97,25 @@ fn entries_text(lines: &[Line], total: u64, group: &GroupName, screen: &Screen) 
     let digits = number(total).len() + 1;
     for line in lines {
         let n = format!("#{}", line.n);
-        let at = line.at.map_or_else(|| "at an unreadable time".to_owned(), |at| screen.time(at));
+        let at = line
+            .at
+            .map_or_else(|| "at an unreadable time".to_owned(), |at| screen.time(at));
         let what = screen.paint(paint(&line.what), &clean(&line.what));
         let who = clean(&line.who);
-        text.push_str(&format!("{n:<digits$}  {at}  {what}  by {who}\n"));
+        let _ = writeln!(text, "{n:<digits$}  {at}  {what}  by {who}");
         for part in wrap(&clean(&line.why), screen.width.saturating_sub(digits + 2)) {
-            text.push_str(&format!("{:digits$}  {part}\n", ""));
+            let _ = writeln!(text, "{:digits$}  {part}", "");
         }
     }
     let shown = lines.len() as u64;
     if shown < total {
-        text.push_str(&format!(
-            "The newest {} of {} entries; `tidegate history {group} --limit {}` shows all.\n",
+        let _ = writeln!(
+            text,
+            "The newest {} of {} entries; `tidegate history {group} --limit {}` shows all.",
             number(shown),
             number(total),
-            total.min(10_000),
-        ));
+            total.min(10_000)
+        );
     }
     text
 }
@@ -107,8 +123,8 @@ fn entries_text(lines: &[Line], total: u64, group: &GroupName, screen: &Screen) 
 /// A colour for what happened: what was taken back or refused stands out.
 fn paint(what: &str) -> Paint {
     match what {
-        "rolled-back" | "rolling-back" | "rollout-failed" | "candidate-rejected" | "smoke-failed"
-        | "effect-failed" | "foreign-change" => Paint::Bad,
+        "rolled-back" | "rolling-back" | "rollout-failed" | "candidate-rejected"
+        | "smoke-failed" | "effect-failed" | "foreign-change" => Paint::Bad,
         "rollout-done" | "promoted" => Paint::Good,
         _ => Paint::Bold,
     }
@@ -116,30 +132,42 @@ fn paint(what: &str) -> Paint {
 
 fn rollouts_text(group: &GroupName, rollouts: &[RolloutStatus], screen: &Screen) -> String {
     if rollouts.is_empty() {
-        return format!("No rollout of the group {group} has finished yet; `tidegate status` shows those under way.\n");
+        return format!(
+            "No rollout of the group {group} has finished yet; `tidegate status` shows those under way.\n"
+        );
     }
-    let blocks: Vec<String> = rollouts.iter().map(|rollout| rollout_text(rollout, screen)).collect();
+    let blocks: Vec<String> = rollouts
+        .iter()
+        .map(|rollout| rollout_text(rollout, screen))
+        .collect();
     blocks.join("\n")
 }
 
 fn rollout_text(rollout: &RolloutStatus, screen: &Screen) -> String {
-    let paint = if rollout.phase == "done" { Paint::Good } else { Paint::Bad };
+    let paint = if rollout.phase == "done" {
+        Paint::Good
+    } else {
+        Paint::Bad
+    };
     let ended = rollout.ended.unwrap_or(rollout.started);
     let mut text = format!(
-        "{} to {} ({})  {}  {}, took {}\n",
+        "{} to {} ({})  {}\n",
         screen.paint(Paint::Bold, &rollout.version.to_string()),
         rollout.stage,
         rollout.endpoint,
         screen.paint(paint, &rollout.phase_text),
-        screen.time(ended),
-        span((ended.as_second() - rollout.started.as_second()).max(0)),
     );
+    let took = span((ended.as_second() - rollout.started.as_second()).max(0));
     let mut field = |label: &str, value: &str| {
-        for (i, part) in wrap(&clean(value), screen.width.saturating_sub(10)).iter().enumerate() {
+        for (i, part) in wrap(&clean(value), screen.width.saturating_sub(10))
+            .iter()
+            .enumerate()
+        {
             let label = if i == 0 { label } else { "" };
-            text.push_str(&format!("  {label:<8}{part}\n"));
+            let _ = writeln!(text, "  {label:<8}{part}");
         }
     };
+    field("ended", &format!("{}, took {took}", screen.time(ended)));
     if let Some(why) = &rollout.why {
         field("why", why);
     }
@@ -155,7 +183,7 @@ fn rollout_text(rollout: &RolloutStatus, screen: &Screen) -> String {
         field(
             "guard",
             &format!(
-                "{}: canary {} of {}, {} {} of {}; harm {}",
+                "{}: canary {} of {}, {} {} of {}; {} if no worse",
                 guard.guard,
                 number(guard.canary.bad),
                 number(guard.canary.requests),
@@ -181,7 +209,11 @@ mod tests {
     use super::*;
 
     fn screen() -> Screen {
-        Screen { width: 100, color: false, now: "2026-11-24T21:36:05Z".parse().unwrap() }
+        Screen {
+            width: 100,
+            color: false,
+            now: "2026-11-24T21:36:05Z".parse().unwrap(),
+        }
     }
 
     fn line(n: u64, what: &str, why: &str) -> Line {
@@ -189,7 +221,7 @@ mod tests {
             n,
             at: Some("2026-11-24T21:30:00Z".parse().unwrap()),
             what: what.to_owned(),
-            who: "Tidegate".to_owned(),
+            who: "tidegate".to_owned(),
             why: why.to_owned(),
         }
     }

@@ -34,12 +34,19 @@ impl Screen {
         let plain = no_color
             || std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty())
             || std::env::var_os("TERM").is_some_and(|v| v == "dumb");
-        Self { width: width.clamp(60, 200), color: terminal && !plain, now: Timestamp::now() }
+        Self {
+            width: width.clamp(60, 200),
+            color: terminal && !plain,
+            now: Timestamp::now(),
+        }
     }
 
     /// The same screen at a later time: a ledger may be ahead of this machine's clock.
     pub(crate) fn no_earlier_than(&self, time: Option<Timestamp>) -> Self {
-        Self { now: time.map_or(self.now, |t| t.max(self.now)), ..self.clone() }
+        Self {
+            now: time.map_or(self.now, |t| t.max(self.now)),
+            ..self.clone()
+        }
     }
 
     /// Text in a colour.
@@ -100,12 +107,18 @@ pub(crate) struct Table {
 impl Table {
     /// A table with these column heads.
     pub(crate) fn new(header: &[&str]) -> Self {
-        Self { header: header.iter().map(|&h| h.to_owned()).collect(), rows: Vec::new() }
+        Self {
+            header: header.iter().map(|&h| h.to_owned()).collect(),
+            rows: Vec::new(),
+        }
     }
 
     /// Adds a row; it has as many cells as the header.
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = (String, Paint)>) {
-        let cells: Vec<_> = cells.into_iter().map(|(text, paint)| (clean(&text), paint)).collect();
+        let cells: Vec<_> = cells
+            .into_iter()
+            .map(|(text, paint)| (clean(&text), paint))
+            .collect();
         debug_assert_eq!(cells.len(), self.header.len());
         self.rows.push(cells);
     }
@@ -115,22 +128,36 @@ impl Table {
         let last = self.header.len().saturating_sub(1);
         let widths: Vec<usize> = (0..last)
             .map(|i| {
-                let cells = self.rows.iter().filter_map(|row| row.get(i)).map(|(text, _)| text);
-                cells.chain(self.header.get(i)).map(|text| width(text)).max().unwrap_or(0)
+                let cells = self
+                    .rows
+                    .iter()
+                    .filter_map(|row| row.get(i))
+                    .map(|(text, _)| text);
+                cells
+                    .chain(self.header.get(i))
+                    .map(|text| width(text))
+                    .max()
+                    .unwrap_or(0)
             })
             .collect();
         let used = indent + widths.iter().map(|w| w + 2).sum::<usize>();
         let rest = screen.width.saturating_sub(used).max(NARROWEST);
 
         let mut out = String::new();
-        let header: Vec<_> = self.header.iter().map(|h| (h.clone(), Paint::Dim)).collect();
+        let header: Vec<_> = self
+            .header
+            .iter()
+            .map(|h| (h.clone(), Paint::Dim))
+            .collect();
         for row in std::iter::once(&header).chain(&self.rows) {
             let lines = wrap(row.get(last).map_or("", |(text, _)| text), rest);
             for (n, line) in lines.iter().enumerate() {
                 let mut cells = " ".repeat(indent);
                 for (i, w) in widths.iter().enumerate() {
-                    let (text, paint) =
-                        row.get(i).filter(|_| n == 0).map_or(("", Paint::Plain), |(t, p)| (t, *p));
+                    let (text, paint) = row
+                        .get(i)
+                        .filter(|_| n == 0)
+                        .map_or(("", Paint::Plain), |(t, p)| (t, *p));
                     let gap = " ".repeat(w + 2 - width(text).min(*w));
                     let _ = write!(cells, "{}{gap}", screen.paint(paint, text));
                 }
@@ -206,7 +233,7 @@ pub(crate) fn number(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
@@ -225,7 +252,11 @@ mod tests {
     use super::*;
 
     fn screen(width: usize, color: bool) -> Screen {
-        Screen { width, color, now: "2026-11-24T21:36:05Z".parse().unwrap() }
+        Screen {
+            width,
+            color,
+            now: "2026-11-24T21:36:05Z".parse().unwrap(),
+        }
     }
 
     #[test]
@@ -234,7 +265,10 @@ mod tests {
         table.row([
             ("1".to_owned(), Paint::Plain),
             ("rolled-back".to_owned(), Paint::Bad),
-            ("4 of 120 requests failed while the champion had 1 of 2,280".to_owned(), Paint::Plain),
+            (
+                "4 of 120 requests failed while the champion had 1 of 2,280".to_owned(),
+                Paint::Plain,
+            ),
         ]);
         table.row([
             ("2".to_owned(), Paint::Plain),
@@ -243,8 +277,8 @@ mod tests {
         ]);
         insta::assert_snapshot!(table.render(&screen(60, false), 2), @r"
           #  WHAT         WHY
-          1  rolled-back  4 of 120 requests failed while the champion
-                          had 1 of 2,280
+          1  rolled-back  4 of 120 requests failed while the
+                          champion had 1 of 2,280
           2  told
         ");
     }
@@ -254,13 +288,19 @@ mod tests {
         let mut table = Table::new(&["A", "B"]);
         table.row([("xy".to_owned(), Paint::Good), ("z".to_owned(), Paint::Bad)]);
         let text = table.render(&screen(60, true), 0);
-        assert!(text.contains("\u{1b}[32mxy\u{1b}[0m  \u{1b}[1;31mz\u{1b}[0m"), "{text:?}");
+        assert!(
+            text.contains("\u{1b}[32mxy\u{1b}[0m  \u{1b}[1;31mz\u{1b}[0m"),
+            "{text:?}"
+        );
         assert!(!table.render(&screen(60, false), 0).contains('\u{1b}'));
     }
 
     #[test]
     fn what_could_steer_a_terminal_is_taken_out() {
-        assert_eq!(clean("a\u{1b}[2Jb\nc\u{202e}d\u{9b}"), "a\u{fffd}[2Jb cd\u{fffd}");
+        assert_eq!(
+            clean("a\u{1b}[2Jb\nc\u{202e}d\u{9b}"),
+            "a\u{fffd}[2Jb cd\u{fffd}"
+        );
     }
 
     #[test]

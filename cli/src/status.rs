@@ -1,5 +1,7 @@
 //! `tidegate status`: what serves, what is on its way and how it does.
 
+use std::fmt::Write as _;
+
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -26,18 +28,18 @@ pub(crate) async fn run(
 ) -> Result<Answer, Problem> {
     let snapshots: Vec<Snapshot> = match &args.pipeline {
         Some(name) => vec![connection.find(name).await?.1],
-        None => {
-            stream::iter(connection.groups().await?)
-                .map(|group| async move { connection.ledger().load(&group, None).await })
-                .buffered(AT_ONCE)
-                .try_filter_map(|snapshot| std::future::ready(Ok(snapshot)))
-                .try_collect()
-                .await
-                .map_err(connection.failed())?
-        }
+        None => stream::iter(connection.groups().await?)
+            .map(|group| async move { connection.ledger().load(&group, None).await })
+            .buffered(AT_ONCE)
+            .try_filter_map(|snapshot| std::future::ready(Ok(snapshot)))
+            .try_collect()
+            .await
+            .map_err(connection.failed())?,
     };
     let screen = screen.no_earlier_than(latest(&snapshots));
-    let status = Status { pipelines: snapshots.iter().map(PipelineStatus::of).collect() };
+    let status = Status {
+        pipelines: snapshots.iter().map(PipelineStatus::of).collect(),
+    };
     let text = status.text(&screen);
     Answer::new(status, text)
 }
@@ -145,21 +147,32 @@ pub(crate) struct Totals {
 
 impl From<Counts> for Totals {
     fn from(counts: Counts) -> Self {
-        Self { requests: counts.requests, bad: counts.bad }
+        Self {
+            requests: counts.requests,
+            bad: counts.bad,
+        }
     }
 }
 
 impl PipelineStatus {
     fn of(snapshot: &Snapshot) -> Self {
-        let Snapshot { applied, head, pending, .. } = snapshot;
+        let Snapshot {
+            applied,
+            head,
+            pending,
+            ..
+        } = snapshot;
         let stages = applied.policy.stages.iter().map(|stage| StageStatus {
             stage: stage.name.clone(),
             endpoint: stage.endpoint.clone(),
-            champion: head.champions.get(&stage.name).map(|champion| ChampionStatus {
-                version: champion.candidate.version,
-                package: champion.candidate.package.clone(),
-                since: champion.since,
-            }),
+            champion: head
+                .champions
+                .get(&stage.name)
+                .map(|champion| ChampionStatus {
+                    version: champion.candidate.version,
+                    package: champion.candidate.package.clone(),
+                    since: champion.since,
+                }),
             rollout: head.rollouts.get(&stage.name).map(RolloutStatus::of),
             waiting: head.waiting.get(&stage.name).map(|waiting| WaitingStatus {
                 version: waiting.candidate.version,
@@ -226,23 +239,24 @@ impl RolloutStatus {
     fn line(&self, screen: &Screen) -> String {
         let mut line = format!("{} {}", self.version, self.phase_text);
         if self.weight > 0 {
-            line.push_str(&format!(" at {} %", self.weight));
+            let _ = write!(line, " at {} %", self.weight);
         }
-        line.push_str(&format!(", started {}", screen.age(self.started)));
+        let _ = write!(line, ", started {}", screen.age(self.started));
         if let Some(worst) = self.worst() {
-            line.push_str(&format!(
-                "; {} {} of {}, {} {} of {}; harm {}",
+            let _ = write!(
+                line,
+                "; {} {} of {}, {} {} of {}; {} if no worse",
                 worst.guard,
                 number(worst.canary.bad),
                 number(worst.canary.requests),
                 worst.against,
                 number(worst.champion.bad),
                 number(worst.champion.requests),
-                worst.odds,
-            ));
+                worst.odds
+            );
         }
         if let Some(why) = &self.why {
-            line.push_str(&format!("; {why}"));
+            let _ = write!(line, "; {why}");
         }
         line
     }
@@ -255,18 +269,21 @@ fn guards<'a>(
     evidence: &'a [Evidence],
     harm: impl Fn(&Evidence) -> f64 + 'a,
 ) -> impl Iterator<Item = GuardStatus> + 'a {
-    let guards = rollout.plan.guards_or_default().to_vec();
-    guards.into_iter().zip(evidence).filter_map(move |(guard, evidence)| {
-        let totals = evidence.totals();
-        (totals.canary.requests > 0).then(|| GuardStatus {
-            guard: guard_word(&guard.metric),
-            against,
-            champion: totals.baseline.into(),
-            canary: totals.canary.into(),
-            harm: harm(evidence),
-            odds: odds(harm(evidence)),
+    let guards = rollout.plan.guards_or_default();
+    guards
+        .into_iter()
+        .zip(evidence)
+        .filter_map(move |(guard, evidence)| {
+            let totals = evidence.totals();
+            (totals.canary.requests > 0).then(|| GuardStatus {
+                guard: guard_word(&guard.metric),
+                against,
+                champion: totals.baseline.into(),
+                canary: totals.canary.into(),
+                harm: harm(evidence),
+                odds: odds(harm(evidence)),
+            })
         })
-    })
 }
 
 /// The phase as the ledger spells it.
@@ -299,7 +316,8 @@ fn guard_word(metric: &GuardMetric) -> String {
 impl Status {
     fn text(&self, screen: &Screen) -> String {
         if self.pipelines.is_empty() {
-            return "No pipeline is in force yet: `tidegate apply FILE` puts one in force.\n".to_owned();
+            return "No pipeline is in force yet: `tidegate apply FILE` puts one in force.\n"
+                .to_owned();
         }
         let blocks: Vec<String> = self.pipelines.iter().map(|p| p.text(screen)).collect();
         blocks.join("\n")
@@ -308,7 +326,12 @@ impl Status {
 
 impl PipelineStatus {
     fn text(&self, screen: &Screen) -> String {
-        let Self { pipeline, group, policy, .. } = self;
+        let Self {
+            pipeline,
+            group,
+            policy,
+            ..
+        } = self;
         let name = screen.paint(Paint::Bold, pipeline.as_str());
         let mut text = format!(
             "{name}  group {group}, policy {} of {} by {}\n",
@@ -323,7 +346,10 @@ impl PipelineStatus {
                 (stage.stage.to_string(), Paint::Plain),
                 (stage.endpoint.to_string(), Paint::Plain),
                 stage.champion.as_ref().map_or_else(nothing, |champion| {
-                    (format!("{}, {}", champion.version, screen.age(champion.since)), Paint::Good)
+                    (
+                        format!("{}, {}", champion.version, screen.age(champion.since)),
+                        Paint::Good,
+                    )
                 }),
                 stage.waiting.as_ref().map_or_else(nothing, |waiting| {
                     let urgent = if waiting.urgent { ", urgent" } else { "" };
@@ -339,7 +365,7 @@ impl PipelineStatus {
         text.push_str(&table.render(screen, 2));
         if self.pending_calls > 0 {
             let calls = count(self.pending_calls as u64, "call is", "calls are");
-            text.push_str(&format!("  {calls} decided and not done yet.\n"));
+            let _ = writeln!(text, "  {calls} decided and not done yet.");
         }
         text
     }
@@ -368,8 +394,14 @@ pub(crate) mod tests {
         let guard = |guard: &str, bad, harm: f64| GuardStatus {
             guard: guard.to_owned(),
             against: "champion",
-            champion: Totals { requests: 12_840, bad: 9 },
-            canary: Totals { requests: 3_210, bad },
+            champion: Totals {
+                requests: 12_840,
+                bad: 9,
+            },
+            canary: Totals {
+                requests: 3_210,
+                bad,
+            },
             harm,
             odds: odds(harm),
         };
@@ -382,7 +414,10 @@ pub(crate) mod tests {
             phase_text: "step 2".to_owned(),
             why: None,
             weight: 25,
-            weights: vec![Weight { at: time("2026-11-24T21:20:00Z"), percent: 25 }],
+            weights: vec![Weight {
+                at: time("2026-11-24T21:20:00Z"),
+                percent: 25,
+            }],
             started: time("2026-11-24T21:06:00Z"),
             ended: None,
             minutes: 12,
@@ -394,12 +429,14 @@ pub(crate) mod tests {
         let mut production = stage("production");
         production.champion = Some(ChampionStatus {
             version: PackageVersion(11),
-            package: "arn:aws:sagemaker:us-east-1:123456789012:model-package/fraud-detection/11".to_owned(),
+            package: "arn:aws:sagemaker:us-east-1:123456789012:model-package/fraud-detection/11"
+                .to_owned(),
             since: time("2026-11-12T08:00:00Z"),
         });
         production.waiting = Some(WaitingStatus {
             version: PackageVersion(13),
-            package: "arn:aws:sagemaker:us-east-1:123456789012:model-package/fraud-detection/13".to_owned(),
+            package: "arn:aws:sagemaker:us-east-1:123456789012:model-package/fraud-detection/13"
+                .to_owned(),
             approved_at: time("2026-11-24T21:30:00Z"),
             approved_by: None,
             urgent: false,
@@ -424,9 +461,16 @@ pub(crate) mod tests {
 
     #[test]
     fn a_status_fits_100_columns_and_says_how_a_canary_does() {
-        let screen = Screen { width: 100, color: false, now: time("2026-11-24T21:36:00Z") };
+        let screen = Screen {
+            width: 100,
+            color: false,
+            now: time("2026-11-24T21:36:00Z"),
+        };
         let text = status().text(&screen);
-        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 100),
+            "{text}"
+        );
         insta::assert_snapshot!(text);
     }
 
@@ -437,8 +481,15 @@ pub(crate) mod tests {
 
     #[test]
     fn no_pipelines_is_said_with_what_to_do() {
-        let screen = Screen { width: 100, color: false, now: Timestamp::UNIX_EPOCH };
-        let text = Status { pipelines: Vec::new() }.text(&screen);
+        let screen = Screen {
+            width: 100,
+            color: false,
+            now: Timestamp::UNIX_EPOCH,
+        };
+        let text = Status {
+            pipelines: Vec::new(),
+        }
+        .text(&screen);
         assert!(text.contains("tidegate apply"), "{text}");
     }
 }

@@ -49,7 +49,10 @@ pub async fn sdk_config() -> SdkConfig {
                 .build(),
         );
     if env::var_os("AWS_ACCESS_KEY_ID").is_some() {
-        loader.credentials_provider(EnvironmentVariableCredentialsProvider::new()).load().await
+        loader
+            .credentials_provider(EnvironmentVariableCredentialsProvider::new())
+            .load()
+            .await
     } else {
         loader.load().await
     }
@@ -88,7 +91,9 @@ impl Clients {
 
     /// Clients by `config`; `path_style` puts a bucket's name into the path of S3's URLs.
     pub fn new(config: &SdkConfig, path_style: bool) -> Self {
-        let s3 = aws_sdk_s3::config::Builder::from(config).force_path_style(path_style).build();
+        let s3 = aws_sdk_s3::config::Builder::from(config)
+            .force_path_style(path_style)
+            .build();
         Self {
             dynamodb: aws_sdk_dynamodb::Client::new(config),
             sagemaker: aws_sdk_sagemaker::Client::new(config),
@@ -130,7 +135,11 @@ impl Settings {
 
     /// Reads them by `lookup`; an empty value is none.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
-        let get = |name| lookup(name).filter(|value| !value.is_empty()).ok_or(SettingsError(name));
+        let get = |name| {
+            lookup(name)
+                .filter(|value| !value.is_empty())
+                .ok_or(SettingsError(name))
+        };
         Ok(Self {
             table: get("TIDEGATE_TABLE")?,
             topic: get("TIDEGATE_TOPIC_ARN")?,
@@ -154,6 +163,9 @@ mod tests {
         let error = Settings::from_lookup(without).unwrap_err();
         assert!(error.to_string().contains("TIDEGATE_TOPIC_ARN"), "{error}");
         let empty = |_: &str| Some(String::new());
-        assert_eq!(Settings::from_lookup(empty), Err(SettingsError("TIDEGATE_TABLE")));
+        assert_eq!(
+            Settings::from_lookup(empty),
+            Err(SettingsError("TIDEGATE_TABLE"))
+        );
     }
 }

@@ -42,7 +42,9 @@ where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
     move |error| {
-        let status = error.raw_response().map(|response| response.status().as_u16());
+        let status = error
+            .raw_response()
+            .map(|response| response.status().as_u16());
         match &error {
             SdkError::ServiceError(context) => {
                 let service = context.err();
@@ -51,16 +53,24 @@ where
                 classify(call, status, code, message)
             }
             // Never sent: no endpoint, region or credentials, or our own input was incomplete.
-            SdkError::ConstructionFailure(_) => {
-                plain(call, WorldErrorKind::Refused, &DisplayErrorContext(&error).to_string())
-            }
+            SdkError::ConstructionFailure(_) => plain(
+                call,
+                WorldErrorKind::Refused,
+                &DisplayErrorContext(&error).to_string(),
+            ),
             // No credentials come as a dispatch failure, and no retry will find any.
             SdkError::DispatchFailure(failure) if failure.is_user() || no_credentials(&error) => {
-                plain(call, WorldErrorKind::Denied, &DisplayErrorContext(&error).to_string())
+                plain(
+                    call,
+                    WorldErrorKind::Denied,
+                    &DisplayErrorContext(&error).to_string(),
+                )
             }
-            _ => {
-                plain(call, WorldErrorKind::Unavailable, &DisplayErrorContext(&error).to_string())
-            }
+            _ => plain(
+                call,
+                WorldErrorKind::Unavailable,
+                &DisplayErrorContext(&error).to_string(),
+            ),
         }
     }
 }
@@ -71,7 +81,11 @@ pub(crate) fn error(
     call: &'static str,
     message: impl Into<String>,
 ) -> WorldError {
-    WorldError { kind, call: call.to_owned(), message: message.into() }
+    WorldError {
+        kind,
+        call: call.to_owned(),
+        message: message.into(),
+    }
 }
 
 /// An error of kind [`WorldErrorKind::Refused`].
@@ -85,7 +99,10 @@ pub(crate) fn cut(text: &str, bytes: usize) -> &str {
 }
 
 fn plain(call: &'static str, kind: WorldErrorKind, message: &str) -> Failure {
-    Failure { error: error(kind, call, cut(message, LONGEST)), already: false }
+    Failure {
+        error: error(kind, call, cut(message, LONGEST)),
+        already: false,
+    }
 }
 
 fn no_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
@@ -102,7 +119,11 @@ fn no_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
 
 fn classify(call: &'static str, status: Option<u16>, code: &str, message: &str) -> Failure {
     let kind = kind_of(status, code, message);
-    let text = if message.is_empty() { code.to_owned() } else { format!("{code}: {message}") };
+    let text = if message.is_empty() {
+        code.to_owned()
+    } else {
+        format!("{code}: {message}")
+    };
     Failure {
         error: error(kind, call, cut(&text, LONGEST)),
         already: kind != WorldErrorKind::NotNow && exists_already(code, message),
@@ -154,7 +175,11 @@ fn kind_of(status: Option<u16>, code: &str, message: &str) -> WorldErrorKind {
         | "NoSuchKey"
         | "NoSuchBucket" => WorldErrorKind::Gone,
         "ResourceInUse" | "ResourceInUseException" | "ConflictException" => {
-            if exists_already(code, message) { WorldErrorKind::Refused } else { WorldErrorKind::NotNow }
+            if exists_already(code, message) {
+                WorldErrorKind::Refused
+            } else {
+                WorldErrorKind::NotNow
+            }
         }
         "ModelNotReadyException" => WorldErrorKind::NotNow,
         "ValidationException" | "ValidationError" => {
@@ -188,7 +213,15 @@ fn kind_of(status: Option<u16>, code: &str, message: &str) -> WorldErrorKind {
 fn is_busy(message: &str) -> bool {
     message.contains("in-progress")
         || message.contains("in progress")
-        || ["creating", "updating", "systemupdating", "rollingback", "deleting"].iter().any(|word| {
+        || [
+            "creating",
+            "updating",
+            "systemupdating",
+            "rollingback",
+            "deleting",
+        ]
+        .iter()
+        .any(|word| {
             message.contains(&format!("status {word}"))
                 || message.contains(&format!("status \"{word}\""))
                 || message.contains(&format!("status: {word}"))
@@ -214,23 +247,83 @@ mod tests {
         let cases = [
             (400, "ThrottlingException", "Rate exceeded", Throttled),
             (400, "ValidationException", "Rate exceeded", Throttled),
-            (503, "SlowDown", "Please reduce your request rate.", Throttled),
-            (400, "AccessDeniedException", "User is not authorized to perform", Denied),
+            (
+                503,
+                "SlowDown",
+                "Please reduce your request rate.",
+                Throttled,
+            ),
+            (
+                400,
+                "AccessDeniedException",
+                "User is not authorized to perform",
+                Denied,
+            ),
             (403, "AccessDenied", "", Denied),
             (403, "Whatever", "", Denied),
             (400, "ExpiredTokenException", "", Denied),
-            (400, "ValidationException", "Could not find endpoint \"arn:x\".", Gone),
-            (400, "ValidationException", "Requested resource not found.", Gone),
-            (400, "ValidationException", "ModelPackage arn:x does not exist.", Gone),
-            (400, "ResourceNotFound", "Pipeline 'arn:x' does not exist.", Gone),
+            (
+                400,
+                "ValidationException",
+                "Could not find endpoint \"arn:x\".",
+                Gone,
+            ),
+            (
+                400,
+                "ValidationException",
+                "Requested resource not found.",
+                Gone,
+            ),
+            (
+                400,
+                "ValidationException",
+                "ModelPackage arn:x does not exist.",
+                Gone,
+            ),
+            (
+                400,
+                "ResourceNotFound",
+                "Pipeline 'arn:x' does not exist.",
+                Gone,
+            ),
             (400, "com.amazonaws.sagemaker#ResourceNotFound", "", Gone),
             (404, "NoSuchKey", "The specified key does not exist.", Gone),
-            (400, "ValidationException", "Cannot update in-progress endpoint \"arn:x\".", NotNow),
-            (400, "ValidationException", "Endpoint x is currently Updating", NotNow),
-            (400, "ConflictException", "Another request is in flight", NotNow),
-            (400, "ValidationException", "1 validation error detected: Value at 'x'", Refused),
-            (400, "ValidationException", "Creating a model needs a role", Refused),
-            (400, "ResourceLimitExceeded", "The account-level service limit is 2", Refused),
+            (
+                400,
+                "ValidationException",
+                "Cannot update in-progress endpoint \"arn:x\".",
+                NotNow,
+            ),
+            (
+                400,
+                "ValidationException",
+                "Endpoint x is currently Updating",
+                NotNow,
+            ),
+            (
+                400,
+                "ConflictException",
+                "Another request is in flight",
+                NotNow,
+            ),
+            (
+                400,
+                "ValidationException",
+                "1 validation error detected: Value at 'x'",
+                Refused,
+            ),
+            (
+                400,
+                "ValidationException",
+                "Creating a model needs a role",
+                Refused,
+            ),
+            (
+                400,
+                "ResourceLimitExceeded",
+                "The account-level service limit is 2",
+                Refused,
+            ),
             (500, "InternalFailure", "", Unavailable),
             (502, "Unknown", "", Unavailable),
         ];
@@ -244,17 +337,31 @@ mod tests {
     #[test]
     fn a_name_that_is_taken_is_told_from_a_busy_thing() {
         for (code, message) in [
-            ("ValidationException", "Cannot create already existing model \"arn:x\"."),
-            ("ValidationException", "Model Package Group already exists: arn:x"),
+            (
+                "ValidationException",
+                "Cannot create already existing model \"arn:x\".",
+            ),
+            (
+                "ValidationException",
+                "Model Package Group already exists: arn:x",
+            ),
             ("ConflictException", "Schedule x already exists."),
         ] {
-            assert!(classify("Call", Some(400), code, message).already, "{message}");
+            assert!(
+                classify("Call", Some(400), code, message).already,
+                "{message}"
+            );
         }
     }
 
     #[test]
     fn long_messages_are_cut_between_characters() {
-        let failure = classify("Call", Some(400), "ValidationException", &"\u{fc}".repeat(2_000));
+        let failure = classify(
+            "Call",
+            Some(400),
+            "ValidationException",
+            &"\u{fc}".repeat(2_000),
+        );
         assert!(failure.error.message.len() <= LONGEST);
     }
 }

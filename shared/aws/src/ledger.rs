@@ -33,7 +33,10 @@ pub struct DynamoLedger {
 impl DynamoLedger {
     /// The ledger in this table.
     pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self { client, table: table.into() }
+        Self {
+            client,
+            table: table.into(),
+        }
     }
 }
 
@@ -75,11 +78,7 @@ impl Ledger for DynamoLedger {
         self.read_entries(group, after, limit).await
     }
 
-    async fn rollouts(
-        &self,
-        group: &GroupName,
-        limit: u32,
-    ) -> Result<Vec<Rollout>, LedgerError> {
+    async fn rollouts(&self, group: &GroupName, limit: u32) -> Result<Vec<Rollout>, LedgerError> {
         self.read_rollouts(group, limit).await
     }
 
@@ -88,7 +87,8 @@ impl Ledger for DynamoLedger {
         group: &GroupName,
         rollout: &RolloutId,
     ) -> Result<Option<Rollout>, LedgerError> {
-        self.read_doc(&keys::group(group), &keys::rollout(rollout)).await
+        self.read_doc(&keys::group(group), &keys::rollout(rollout))
+            .await
     }
 }
 
@@ -98,7 +98,9 @@ fn unread(failure: Failure) -> LedgerError {
     if error.is_passing() {
         LedgerError::Unavailable(error.to_string())
     } else if error.kind == WorldErrorKind::Gone {
-        LedgerError::Refused(format!("{error} (is TIDEGATE_TABLE a table of this region?)"))
+        LedgerError::Refused(format!(
+            "{error} (is TIDEGATE_TABLE a table of this region?)"
+        ))
     } else {
         LedgerError::Refused(error.to_string())
     }

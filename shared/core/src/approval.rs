@@ -11,10 +11,10 @@ use crate::decide::{Case, enqueue, take_back};
 use crate::decision::{Decision, Note};
 use crate::event::Approval;
 use crate::facts::Known;
-use crate::head::Waiting;
-use crate::name::PackageVersion;
+use crate::head::{Candidate, Waiting};
+use crate::name::{PackageVersion, StageName};
 use crate::notice::Severity;
-use crate::rollout::{Cause, Reason};
+use crate::rollout::{Cause, Phase, Reason};
 use crate::world::{Package, Question};
 
 /// What has to be known of a package that changed.
@@ -22,6 +22,9 @@ pub(crate) fn needs(case: &Case<'_>, arn: &str, version: PackageVersion) -> Vec<
     let mut questions = vec![Question::Package {
         arn: arn.to_owned(),
     }];
+    // Whether what is known to serve is there still.
+    let first = case.stages().next();
+    questions.extend(first.map(|stage| Question::Endpoint(stage.endpoint.clone())));
     // What would serve instead, if this one is rejected while it serves.
     questions.extend(
         case.snapshot
@@ -87,7 +90,35 @@ pub(crate) fn decide(case: &Case<'_>, arn: &str, version: PackageVersion, decisi
                 .notes
                 .push(seen(format!("{version} waits for a person's approval.")));
             withdrawn(version, decision);
+            let by = by(package);
+            let sentence = format!("{by} withdrew the approval of {version}");
+            take_back_everywhere(case, version, &sentence, decision);
         }
+    }
+}
+
+fn by(package: &Package) -> &str {
+    package.modified_by.as_deref().unwrap_or("somebody")
+}
+
+/// Takes a version back wherever it rolls out.
+fn take_back_everywhere(
+    case: &Case<'_>,
+    version: PackageVersion,
+    sentence: &str,
+    decision: &mut Decision,
+) {
+    let running = decision.head.rollouts.values();
+    let of_version: Vec<StageName> = running
+        .filter(|r| r.candidate.version == version)
+        .map(|r| r.stage.clone())
+        .collect();
+    for stage in of_version {
+        let why = Reason {
+            cause: Cause::Rejected,
+            sentence: sentence.to_owned(),
+        };
+        take_back(case, &stage, why, decision);
     }
 }
 
@@ -97,8 +128,9 @@ fn approved(case: &Case<'_>, package: &Package, decision: &mut Decision) {
     };
     let candidate = candidate::of_package(package);
     let version = candidate.version;
+    let is_gone = case.facts.endpoint(&stage.endpoint) == Known::Missing;
     let champion = decision.head.champions.get(&stage.name);
-    let ignored = champion.and_then(|champion| {
+    let ignored = champion.filter(|_| !is_gone).and_then(|champion| {
         if champion.candidate.version == version {
             Some(format!("{version} serves {} already.", stage.endpoint))
         } else if candidate.approved_at < champion.candidate.approved_at {
@@ -110,13 +142,24 @@ fn approved(case: &Case<'_>, package: &Package, decision: &mut Decision) {
             None
         }
     });
-    let newer_waits = decision
-        .head
-        .waiting
-        .get(&stage.name)
-        .is_some_and(|w| w.candidate.approved_at > candidate.approved_at);
+    let is_newer = |other: &Candidate| other.approved_at > candidate.approved_at;
+    let waiting = decision.head.waiting.get(&stage.name);
+    let running = decision.head.rollouts.get(&stage.name);
+    let newer = waiting
+        .map(|w| &w.candidate)
+        .filter(|c| is_newer(c))
+        .or(running
+            .filter(|r| !matches!(r.phase, Phase::RollingBack { .. }))
+            .map(|r| &r.candidate)
+            .filter(|c| is_newer(c)));
     let ignored = ignored.or_else(|| {
-        newer_waits.then(|| format!("A version that was approved after {version} waits already."))
+        newer.map(|newer| {
+            format!(
+                "{version} was approved before {}, which is on its way to {}: the newer approval \
+                 counts.",
+                newer.version, stage.endpoint
+            )
+        })
     });
     if let Some(why) = ignored {
         decision.notes.push(
@@ -154,26 +197,9 @@ fn withdrawn(version: PackageVersion, decision: &mut Decision) {
 fn rejected(case: &Case<'_>, package: &Package, decision: &mut Decision) {
     let version = package.version;
     withdrawn(version, decision);
-    let by = package.modified_by.as_deref().unwrap_or("somebody");
+    let by = by(package);
+    take_back_everywhere(case, version, &format!("{by} rejected {version}"), decision);
     for stage in case.stages() {
-        let rolls_out = decision
-            .head
-            .rollouts
-            .get(&stage.name)
-            .is_some_and(|r| r.candidate.version == version);
-        if rolls_out {
-            let sentence = format!("{by} rejected {version}");
-            take_back(
-                case,
-                &stage.name,
-                Reason {
-                    cause: Cause::Rejected,
-                    sentence,
-                },
-                decision,
-            );
-            continue;
-        }
         let Some(champion) = decision.head.champions.get(&stage.name).cloned() else {
             continue;
         };
@@ -220,7 +246,7 @@ fn rejected(case: &Case<'_>, package: &Package, decision: &mut Decision) {
         );
         if let Some(candidate) = previous {
             // The way back counts as an approval of now: it is newer than what it replaces.
-            let candidate = crate::head::Candidate {
+            let candidate = Candidate {
                 approved_at: case.now,
                 ..candidate
             };

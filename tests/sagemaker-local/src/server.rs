@@ -228,6 +228,7 @@ impl Supervisor {
             .stdin(Stdio::piped())
             .stdout(Stdio::from(log.try_clone()?))
             .stderr(Stdio::from(log))
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("can't run {}", self.app.args.python.display()))?;

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::Context as _;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::error::DisplayErrorContext;
+use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use flate2::Compression;
 use flate2::read::GzDecoder;
@@ -26,7 +26,7 @@ pub(crate) fn parse(uri: &str) -> anyhow::Result<(&str, &str)> {
 pub(crate) async fn read(s3: &Client, uri: &str) -> anyhow::Result<Vec<u8>> {
     let (bucket, key) = parse(uri)?;
     let object = s3.get_object().bucket(bucket).key(key).send().await.map_err(|error| {
-        anyhow::anyhow!("can't read {uri}: {}", DisplayErrorContext(&error))
+        anyhow::anyhow!("can't read {uri}: {}", explain(&error))
     })?;
     let body = object.body.collect().await.with_context(|| format!("can't read {uri}"))?;
     Ok(body.to_vec())
@@ -36,9 +36,20 @@ pub(crate) async fn read(s3: &Client, uri: &str) -> anyhow::Result<Vec<u8>> {
 pub(crate) async fn write(s3: &Client, uri: &str, body: ByteStream) -> anyhow::Result<()> {
     let (bucket, key) = parse(uri)?;
     s3.put_object().bucket(bucket).key(key).body(body).send().await.map_err(|error| {
-        anyhow::anyhow!("can't write {uri}: {}", DisplayErrorContext(&error))
+        anyhow::anyhow!("can't write {uri}: {}", explain(&error))
     })?;
     Ok(())
+}
+
+/// What S3 said, for people; the whole chain of causes if S3 said nothing.
+fn explain<E>(error: &SdkError<E>) -> String
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    match (error.code(), error.message()) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        _ => DisplayErrorContext(error).to_string(),
+    }
 }
 
 /// Downloads all objects under a prefix into a folder, as a training channel has them.
@@ -48,7 +59,7 @@ pub(crate) async fn download(s3: &Client, uri: &str, folder: &Path) -> anyhow::R
     let mut keys = Vec::new();
     while let Some(page) = pages.next().await {
         let page =
-            page.map_err(|error| anyhow::anyhow!("can't list {uri}: {}", DisplayErrorContext(&error)))?;
+            page.map_err(|error| anyhow::anyhow!("can't list {uri}: {}", explain(&error)))?;
         keys.extend(page.contents().iter().filter_map(|object| object.key().map(str::to_owned)));
         anyhow::ensure!(keys.len() <= MOST_OBJECTS, "{uri} has more than {MOST_OBJECTS} objects");
     }

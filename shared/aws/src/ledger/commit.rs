@@ -52,15 +52,25 @@ impl DynamoLedger {
         let writes = self.writes(group, commit)?;
         let (purposes, items): (Vec<_>, Vec<_>) = writes.into_iter().unzip();
         // The SDK adds a client token, so that its own retries don't write twice.
-        let sent =
-            self.client.transact_write_items().set_transact_items(Some(items)).send().await;
+        let sent = self
+            .client
+            .transact_write_items()
+            .set_transact_items(Some(items))
+            .send()
+            .await;
         let Err(error) = sent else { return Ok(()) };
         if let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) =
             error.as_service_error()
         {
-            return Err(refusal(&purposes, canceled.cancellation_reasons(), canceled.message()));
+            return Err(refusal(
+                &purposes,
+                canceled.cancellation_reasons(),
+                canceled.message(),
+            ));
         }
-        Err(CommitError::Ledger(unread(failed("TransactWriteItems")(error))))
+        Err(CommitError::Ledger(unread(failed("TransactWriteItems")(
+            error,
+        ))))
     }
 
     fn writes(
@@ -141,7 +151,10 @@ impl Writes<'_> {
         let mut item = doc::item(&self.partition, &sk, &commit.head.version)?;
         if let Some(now) = commit.head.now {
             let expires = now.as_second() + MARKER_DAYS * 86_400;
-            item.insert(keys::EXPIRES.to_owned(), AttributeValue::N(expires.to_string()));
+            item.insert(
+                keys::EXPIRES.to_owned(),
+                AttributeValue::N(expires.to_string()),
+            );
         }
         let put = absent(self.put(item));
         self.push_put(For::Seen, put)
@@ -168,7 +181,10 @@ impl Writes<'_> {
 
     fn put_route(&mut self, route: &Route, group: &GroupName) -> Result<(), LedgerError> {
         let item = Item::from([
-            (keys::PARTITION.to_owned(), AttributeValue::S(keys::routes(route.kind))),
+            (
+                keys::PARTITION.to_owned(),
+                AttributeValue::S(keys::routes(route.kind)),
+            ),
             (keys::SORT.to_owned(), AttributeValue::S(route.name.clone())),
             (keys::GROUP.to_owned(), AttributeValue::S(group.to_string())),
         ]);
@@ -214,8 +230,11 @@ impl Writes<'_> {
         purpose: For,
         put: aws_sdk_dynamodb::types::builders::PutBuilder,
     ) -> Result<(), LedgerError> {
-        let put = put.build().map_err(|error| LedgerError::Refused(error.to_string()))?;
-        self.items.push((purpose, TransactWriteItem::builder().put(put).build()));
+        let put = put
+            .build()
+            .map_err(|error| LedgerError::Refused(error.to_string()))?;
+        self.items
+            .push((purpose, TransactWriteItem::builder().put(put).build()));
         Ok(())
     }
 
@@ -224,8 +243,11 @@ impl Writes<'_> {
         purpose: For,
         delete: aws_sdk_dynamodb::types::builders::DeleteBuilder,
     ) -> Result<(), LedgerError> {
-        let delete = delete.build().map_err(|error| LedgerError::Refused(error.to_string()))?;
-        self.items.push((purpose, TransactWriteItem::builder().delete(delete).build()));
+        let delete = delete
+            .build()
+            .map_err(|error| LedgerError::Refused(error.to_string()))?;
+        self.items
+            .push((purpose, TransactWriteItem::builder().delete(delete).build()));
         Ok(())
     }
 }
@@ -239,13 +261,14 @@ fn absent(
 
 /// What a canceled transaction means. That the event took effect before counts most: then there is
 /// nothing to decide again. Next comes a lost race, since all else was decided on an old head.
-fn refusal(
-    purposes: &[For],
-    reasons: &[CancellationReason],
-    message: Option<&str>,
-) -> CommitError {
+fn refusal(purposes: &[For], reasons: &[CancellationReason], message: Option<&str>) -> CommitError {
     const CONDITION: &str = "ConditionalCheckFailed";
-    let codes = || purposes.iter().zip(reasons).map(|(p, r)| (p, r, r.code().unwrap_or("None")));
+    let codes = || {
+        purposes
+            .iter()
+            .zip(reasons)
+            .map(|(p, r)| (p, r, r.code().unwrap_or("None")))
+    };
     let failed = |purpose: &For| codes().any(|(p, _, code)| p == purpose && code == CONDITION);
     if failed(&For::Seen) {
         return CommitError::Seen;
@@ -258,9 +281,14 @@ fn refusal(
         match (purpose, code) {
             (_, "None") => {}
             (For::Route(route), CONDITION) => {
-                let group = reason.item().map_or("", |item| doc::text(item, keys::GROUP));
+                let group = reason
+                    .item()
+                    .map_or("", |item| doc::text(item, keys::GROUP));
                 let group = if group.is_empty() { "unknown" } else { group };
-                return CommitError::Taken { route: route.clone(), group: group.to_owned() };
+                return CommitError::Taken {
+                    route: route.clone(),
+                    group: group.to_owned(),
+                };
             }
             (For::New(key), CONDITION) => {
                 return LedgerError::Refused(format!(
@@ -288,7 +316,10 @@ mod tests {
     use tidegate_core::ledger::RouteKind;
 
     fn reasons(codes: &[&str]) -> Vec<CancellationReason> {
-        codes.iter().map(|code| CancellationReason::builder().code(*code).build()).collect()
+        codes
+            .iter()
+            .map(|code| CancellationReason::builder().code(*code).build())
+            .collect()
     }
 
     #[test]
@@ -310,19 +341,29 @@ mod tests {
     #[test]
     fn a_throttled_transaction_may_be_tried_again() {
         let error = refusal(&[For::Head], &reasons(&["ThrottlingError"]), None);
-        assert!(matches!(error, CommitError::Ledger(LedgerError::Unavailable(_))), "{error}");
+        assert!(
+            matches!(error, CommitError::Ledger(LedgerError::Unavailable(_))),
+            "{error}"
+        );
     }
 
     #[test]
     fn an_entry_that_is_there_already_is_not_overwritten_in_silence() {
         let purposes = [For::Head, For::New("audit#1".to_owned())];
-        let error = refusal(&purposes, &reasons(&["None", "ConditionalCheckFailed"]), None);
+        let error = refusal(
+            &purposes,
+            &reasons(&["None", "ConditionalCheckFailed"]),
+            None,
+        );
         assert!(error.to_string().contains("audit#1"), "{error}");
     }
 
     #[test]
     fn a_lost_race_counts_before_a_taken_route() {
-        let route = Route { kind: RouteKind::Endpoint, name: "e".to_owned() };
+        let route = Route {
+            kind: RouteKind::Endpoint,
+            name: "e".to_owned(),
+        };
         let purposes = [For::Head, For::Route(route)];
         let codes = reasons(&["ConditionalCheckFailed", "ConditionalCheckFailed"]);
         assert_eq!(refusal(&purposes, &codes, None), CommitError::Lost);

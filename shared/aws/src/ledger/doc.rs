@@ -30,8 +30,10 @@ const LONGEST_TEXT: u64 = 32 * 1024 * 1024;
 
 /// An item of these keys with this document.
 pub(super) fn item<T: Serialize>(pk: &str, sk: &str, doc: &T) -> Result<Item, LedgerError> {
-    let unwritable =
-        |why: String| LedgerError::Unreadable { key: format!("{pk} {sk}"), why };
+    let unwritable = |why: String| LedgerError::Unreadable {
+        key: format!("{pk} {sk}"),
+        why,
+    };
     let text = serde_json::to_string(doc).map_err(|error| unwritable(error.to_string()))?;
     let (name, value, size) = if text.len() <= READABLE {
         let size = text.len();
@@ -56,7 +58,10 @@ pub(super) fn item<T: Serialize>(pk: &str, sk: &str, doc: &T) -> Result<Item, Le
 
 /// The document of an item.
 pub(super) fn read<T: DeserializeOwned>(item: &Item) -> Result<T, LedgerError> {
-    let unreadable = |why: String| LedgerError::Unreadable { key: key_of(item), why };
+    let unreadable = |why: String| LedgerError::Unreadable {
+        key: key_of(item),
+        why,
+    };
     if let Some(AttributeValue::S(text)) = item.get(DOC) {
         return serde_json::from_str(text).map_err(|error| unreadable(error.to_string()));
     }
@@ -73,7 +78,9 @@ pub(super) fn read<T: DeserializeOwned>(item: &Item) -> Result<T, LedgerError> {
 
 /// A text attribute of an item, empty if it has none.
 pub(super) fn text<'a>(item: &'a Item, name: &str) -> &'a str {
-    item.get(name).and_then(|value| value.as_s().ok()).map_or("", String::as_str)
+    item.get(name)
+        .and_then(|value| value.as_s().ok())
+        .map_or("", String::as_str)
 }
 
 fn key_of(item: &Item) -> String {
@@ -106,7 +113,9 @@ mod tests {
         let mut state = 1_u64;
         let noise: Vec<u64> = (0..60_000)
             .map(|_| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
                 state
             })
             .collect();

@@ -65,7 +65,11 @@ pub(super) fn rollout(id: &RolloutId) -> String {
 
 /// The pointer to a finished rollout: sorts by when it ended.
 pub(super) fn past(rollout: &Rollout) -> String {
-    let at = rollout.ended.unwrap_or(rollout.started).as_millisecond().max(0);
+    let at = rollout
+        .ended
+        .unwrap_or(rollout.started)
+        .as_millisecond()
+        .max(0);
     format!("past#{at:015}#{}", rollout.id)
 }
 

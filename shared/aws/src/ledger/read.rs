@@ -4,9 +4,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use serde::de::DeserializeOwned;
 use tidegate_core::audit::Entry;
 use tidegate_core::head::Head;
-use tidegate_core::ledger::{
-    AppliedPolicy, LedgerError, Pending, Route, RouteKind, Snapshot,
-};
+use tidegate_core::ledger::{AppliedPolicy, LedgerError, Pending, Route, RouteKind, Snapshot};
 use tidegate_core::name::{EventId, GroupName};
 use tidegate_core::rollout::Rollout;
 
@@ -32,10 +30,7 @@ struct Range<'a> {
 }
 
 impl DynamoLedger {
-    pub(super) async fn read_route(
-        &self,
-        route: &Route,
-    ) -> Result<Option<GroupName>, LedgerError> {
+    pub(super) async fn read_route(&self, route: &Route) -> Result<Option<GroupName>, LedgerError> {
         let item = self.get(&keys::routes(route.kind), &route.name).await?;
         item.as_ref().map(group_of).transpose()
     }
@@ -48,7 +43,10 @@ impl DynamoLedger {
         items
             .iter()
             .map(|item| {
-                let route = Route { kind, name: doc::text(item, keys::SORT).to_owned() };
+                let route = Route {
+                    kind,
+                    name: doc::text(item, keys::SORT).to_owned(),
+                };
                 Ok((route, group_of(item)?))
             })
             .collect()
@@ -166,8 +164,13 @@ impl DynamoLedger {
 
     async fn partition(&self, partition: &str, limit: usize) -> Result<Vec<Item>, LedgerError> {
         // The keys of routes are names, which begin with printable characters.
-        let range =
-            Range { partition, from: " ", to: "\u{10ffff}", newest_first: false, limit };
+        let range = Range {
+            partition,
+            from: " ",
+            to: "\u{10ffff}",
+            newest_first: false,
+            limit,
+        };
         self.query(range).await
     }
 
@@ -235,7 +238,12 @@ impl DynamoLedger {
                     items.extend(page);
                 }
                 tries += 1;
-                match answer.unprocessed_keys.unwrap_or_default().into_values().next() {
+                match answer
+                    .unprocessed_keys
+                    .unwrap_or_default()
+                    .into_values()
+                    .next()
+                {
                     None => break,
                     Some(_) if tries >= BATCH_TRIES => {
                         return Err(LedgerError::Unavailable(
@@ -253,7 +261,11 @@ impl DynamoLedger {
 /// The group that a route's item leads to.
 pub(super) fn group_of(item: &Item) -> Result<GroupName, LedgerError> {
     let unreadable = |why: String| LedgerError::Unreadable {
-        key: format!("{} {}", doc::text(item, keys::PARTITION), doc::text(item, keys::SORT)),
+        key: format!(
+            "{} {}",
+            doc::text(item, keys::PARTITION),
+            doc::text(item, keys::SORT)
+        ),
         why,
     };
     GroupName::parse(doc::text(item, keys::GROUP)).map_err(|error| unreadable(error.to_string()))

@@ -33,7 +33,11 @@ fn request(
         .index_name(PENDING)
         .key_schema(key(PENDING, KeyType::Hash)?)
         .key_schema(key(SORT, KeyType::Range)?)
-        .projection(Projection::builder().projection_type(ProjectionType::KeysOnly).build())
+        .projection(
+            Projection::builder()
+                .projection_type(ProjectionType::KeysOnly)
+                .build(),
+        )
         .build()?;
     Ok(client
         .create_table()
@@ -48,7 +52,10 @@ fn request(
 }
 
 fn key(name: &str, kind: KeyType) -> Result<KeySchemaElement, BuildError> {
-    KeySchemaElement::builder().attribute_name(name).key_type(kind).build()
+    KeySchemaElement::builder()
+        .attribute_name(name)
+        .key_type(kind)
+        .build()
 }
 
 fn text(name: &str) -> Result<AttributeDefinition, BuildError> {

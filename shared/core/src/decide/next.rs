@@ -97,7 +97,8 @@ pub(crate) fn enqueue(case: &Case<'_>, stage: &Stage, waiting: Waiting, decision
     let Some(running) = decision.head.rollouts.get(&stage.name) else {
         return;
     };
-    if running.candidate.version == version && !is_urgent {
+    let goes_back = matches!(running.phase, Phase::RollingBack { .. });
+    if running.candidate.version == version && !is_urgent && !goes_back {
         // The same version was approved once more while it rolls out.
         decision.head.waiting.remove(&stage.name);
         return;
@@ -130,6 +131,12 @@ pub(super) fn end(case: &Case<'_>, rollout: Rollout, decision: &mut Decision) {
     match &rollout.phase {
         Phase::Done => {
             let previous = head.champions.remove(&rollout.stage).map(|c| c.candidate);
+            let is_governed = |s: &Stage| s.name == rollout.stage && s.endpoint == rollout.endpoint;
+            if !case.stages().any(is_governed) {
+                // The policy was edited meanwhile, and the endpoint is none of its stages now.
+                decision.finished.push(rollout);
+                return;
+            }
             head.champions.insert(
                 rollout.stage.clone(),
                 Champion {
@@ -150,11 +157,22 @@ pub(super) fn end(case: &Case<'_>, rollout: Rollout, decision: &mut Decision) {
                 champion.config = rollout.back_config();
             }
             let rejects = case.rejects_rolled_back();
+            let version = rollout.candidate.version;
+            let is_elsewhere = head
+                .champions
+                .values()
+                .any(|c| c.candidate.version == version)
+                || head
+                    .rollouts
+                    .values()
+                    .any(|r| r.candidate.version == version);
             if let Phase::RolledBack { why } = &rollout.phase
                 && rejects
                 && why.cause.blames()
+                && !is_elsewhere
             {
-                // Ours, so that the event of it is nothing new.
+                // Ours, so that the event of it is nothing new. Where another stage has the same
+                // version, the event is what takes it back there.
                 head.remember_approval(rollout.candidate.version, Approval::Rejected, case.now);
             }
         }
@@ -164,8 +182,17 @@ pub(super) fn end(case: &Case<'_>, rollout: Rollout, decision: &mut Decision) {
 }
 
 fn promote_to_next_stage(case: &Case<'_>, rollout: &Rollout, decision: &mut Decision) {
+    if rollout.urgent {
+        // It took the place of a rejected version, which was looked for on every stage.
+        return;
+    }
     let next = case.stages().skip_while(|s| s.name != rollout.stage).nth(1);
-    if let Some(stage) = next {
+    let version = rollout.candidate.version;
+    let serves = |stage: &Stage| {
+        let champion = decision.head.champions.get(&stage.name);
+        champion.is_some_and(|c| c.candidate.version == version)
+    };
+    if let Some(stage) = next.filter(|s| !serves(s)) {
         let waiting = Waiting {
             candidate: rollout.candidate.clone(),
             urgent: rollout.urgent,

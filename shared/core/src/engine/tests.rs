@@ -2,6 +2,7 @@
 //! events that it would send.
 #![allow(clippy::unwrap_used)]
 
+mod chaos;
 mod edges;
 mod memory;
 mod stories;

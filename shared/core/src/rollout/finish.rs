@@ -70,6 +70,13 @@ pub(super) fn rolled_back(
 ) {
     rollout.ended = Some(now);
     clean_up_candidate(rollout, moves);
+    if let Some(incumbent) = &rollout.incumbent
+        && rollout.went_back_by_own_config
+        && incumbent.ours
+    {
+        // The champion serves by another config now.
+        delete_config(&incumbent.config, moves);
+    }
     let is_rejected = reject && why.cause.blames();
     if is_rejected {
         moves.effects.push(Effect::SetApproval {

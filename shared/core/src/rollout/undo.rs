@@ -98,6 +98,7 @@ pub(super) fn look(
     };
     let is_reduced = endpoint.config == rollout.final_config;
     if endpoint.config == incumbent.config || endpoint.config == rollout.back_config() {
+        rollout.went_back_by_own_config = endpoint.config == rollout.back_config();
         // What was asked for may still be on its way in the decision that cancels it: only a
         // later look can tell that the champion is really back.
         if !moves.cancel {
@@ -122,12 +123,7 @@ pub(super) fn look(
 }
 
 /// Asks for the champion alone, with its present count.
-fn restore(
-    rollout: &mut Rollout,
-    incumbent: &super::Incumbent,
-    is_reduced: bool,
-    moves: &mut Moves,
-) {
+fn restore(rollout: &Rollout, incumbent: &super::Incumbent, is_reduced: bool, moves: &mut Moves) {
     let keeps_variant = !is_reduced || rollout.final_variant == incumbent.variant;
     if keeps_variant {
         // The variant is in both configs, so it keeps its count and, alone, all the weight.
@@ -138,7 +134,6 @@ fn restore(
         });
         return;
     }
-    rollout.went_back_by_own_config = true;
     moves
         .effects
         .push(Effect::CreateEndpointConfig(Box::new(ConfigSpec {

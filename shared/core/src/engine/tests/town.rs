@@ -24,6 +24,8 @@ pub(super) struct Faults {
     pub(super) calls: BTreeMap<&'static str, (u32, WorldErrorKind)>,
     /// So many deployments go back to what served before.
     pub(super) undone_deployments: u32,
+    /// So many minutes every endpoint stays as it is, however long it has been Updating.
+    pub(super) slow_minutes: u32,
 }
 
 pub(super) struct State {
@@ -42,7 +44,21 @@ pub(super) struct State {
     pub(super) traffic: u64,
     /// Of a thousand requests to a variant, how many go wrong.
     pub(super) bad_per_mille: BTreeMap<String, u64>,
+    /// Of a thousand requests to a version, how many go wrong, whatever its variant's name is.
+    pub(super) bad_versions: BTreeMap<u32, u64>,
     pub(super) smoke_status: u16,
+    /// Versions that fail their smoke requests.
+    pub(super) smoke_fails: BTreeSet<u32>,
+    /// Every config that ever was, by name.
+    pub(super) shelf: BTreeMap<String, ConfigSpec>,
+    /// Packages by the client token that made them.
+    pub(super) tokens: BTreeMap<String, (String, PackageVersion)>,
+    /// What was asked of it that must never be.
+    pub(super) wrongs: Vec<String>,
+    /// Deployments that were begun: the config, and whether counts and weights were to be kept.
+    pub(super) deployments: Vec<(String, bool)>,
+    /// Endpoints whose weights somebody else set.
+    pub(super) reweighted: BTreeSet<EndpointName>,
     pub(super) faults: Faults,
 }
 
@@ -64,7 +80,14 @@ impl Town {
             weights: Vec::new(),
             traffic: 600,
             bad_per_mille: BTreeMap::new(),
+            bad_versions: BTreeMap::new(),
             smoke_status: 200,
+            smoke_fails: BTreeSet::new(),
+            shelf: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            wrongs: Vec::new(),
+            deployments: Vec::new(),
+            reweighted: BTreeSet::new(),
             faults: Faults::default(),
         }))
     }
@@ -120,10 +143,15 @@ impl Town {
             configs,
             faults,
             weights,
+            deployments,
             ..
         } = &mut *state;
+        if faults.slow_minutes > 0 {
+            faults.slow_minutes -= 1;
+            return state.now;
+        }
         for endpoint in endpoints.values_mut() {
-            arrive(endpoint, configs, faults);
+            arrive(endpoint, configs, deployments, faults);
             let now: Vec<_> = endpoint
                 .variants
                 .iter()
@@ -176,7 +204,12 @@ fn package(
     }
 }
 
-fn arrive(endpoint: &mut Endpoint, configs: &BTreeMap<String, ConfigSpec>, faults: &mut Faults) {
+fn arrive(
+    endpoint: &mut Endpoint,
+    configs: &BTreeMap<String, ConfigSpec>,
+    deployments: &[(String, bool)],
+    faults: &mut Faults,
+) {
     match endpoint.status {
         EndpointStatus::Creating | EndpointStatus::Updating => {}
         _ => return,
@@ -188,7 +221,15 @@ fn arrive(endpoint: &mut Endpoint, configs: &BTreeMap<String, ConfigSpec>, fault
             endpoint.status = EndpointStatus::InService;
             return;
         }
-        endpoint.variants = configs[&config].variants.iter().map(serving).collect();
+        let before = std::mem::take(&mut endpoint.variants);
+        let newest = deployments.iter().rev().find(|(name, _)| *name == config);
+        let retains = newest.is_some_and(|(_, retain)| *retain);
+        let kept = |name: &str| before.iter().find(|v| retains && v.name == name).cloned();
+        endpoint.variants = configs[&config]
+            .variants
+            .iter()
+            .map(|spec| kept(&spec.name).unwrap_or_else(|| serving(spec)))
+            .collect();
         endpoint.config = config;
     }
     for variant in &mut endpoint.variants {
@@ -206,10 +247,6 @@ fn serving(spec: &VariantSpec) -> Variant {
         desired_count: spec.count,
         serverless: false,
     }
-}
-
-fn named(call: &'static str) -> impl Fn(&str) -> String {
-    move |what| format!("{call} {what}")
 }
 
 impl World for Town {
@@ -267,17 +304,24 @@ impl World for Town {
                 *from,
                 *to,
             )),
-            Question::Smoke { payloads, .. } => Answer::Smoke(
+            Question::Smoke {
+                payloads,
+                endpoint,
+                variant,
+                ..
+            } => Answer::Smoke({
+                let is_failing = version_of(&state, endpoint, variant)
+                    .is_some_and(|v| state.smoke_fails.contains(&v));
                 payloads
                     .iter()
                     .map(|p| SmokeAnswer {
                         payload: p.clone(),
-                        status: state.smoke_status,
+                        status: if is_failing { 500 } else { state.smoke_status },
                         milliseconds: 5,
                         problem: None,
                     })
-                    .collect(),
-            ),
+                    .collect()
+            }),
             Question::Violations { job } => Answer::Violations(Box::new(Findings {
                 job: job.clone(),
                 report: None,
@@ -312,10 +356,16 @@ impl World for Town {
         let now = state.now;
         match effect {
             Effect::RegisterPackage(spec) => {
+                if let Some((arn, version)) = state.tokens.get(&spec.token).cloned() {
+                    return Ok(Outcome::Registered { arn, version });
+                }
                 let version = u32::try_from(state.packages.len()).unwrap() + 1;
                 let mut package = package(version, spec.approval, now, spec.metadata.clone());
                 package.artifacts = vec![spec.artifact.clone()];
                 let arn = package.arn.clone();
+                state
+                    .tokens
+                    .insert(spec.token.clone(), (arn.clone(), package.version));
                 state.packages.push(package);
                 return Ok(Outcome::Registered {
                     arn,
@@ -331,46 +381,33 @@ impl World for Town {
                 state.models.insert(spec.name.clone());
             }
             Effect::DeleteModel { name } => {
+                if let Some(user) = user_of(&state, |s| s.variants.iter().any(|v| &v.model == name))
+                {
+                    let wrong = format!("the model {name} was deleted while {user} needs it");
+                    state.wrongs.push(wrong);
+                }
                 state.models.remove(name);
             }
-            Effect::CreateEndpointConfig(spec) => {
-                state.configs.insert(spec.name.clone(), (**spec).clone());
-            }
+            Effect::CreateEndpointConfig(spec) => create_config(&mut state, spec)?,
             Effect::DeleteEndpointConfig { name } => {
+                if let Some(user) = user_of(&state, |s| &s.name == name) {
+                    let wrong = format!("the config {name} was deleted while {user} needs it");
+                    state.wrongs.push(wrong);
+                }
                 state.configs.remove(name);
             }
             Effect::CreateEndpoint {
                 endpoint, config, ..
-            } => {
-                state.endpoints.insert(
-                    endpoint.clone(),
-                    Endpoint {
-                        name: endpoint.clone(),
-                        status: EndpointStatus::Creating,
-                        config: config.clone(),
-                        pending_config: Some(config.clone()),
-                        failure: None,
-                        variants: Vec::new(),
-                    },
-                );
-            }
+            } => create_endpoint(&mut state, endpoint, config)?,
             Effect::DeleteEndpoint { endpoint } => {
                 state.endpoints.remove(endpoint);
             }
             Effect::UpdateEndpoint {
-                endpoint, config, ..
-            } => {
-                let endpoint = in_service(&mut state, endpoint, named("UpdateEndpoint"))?;
-                endpoint.status = EndpointStatus::Updating;
-                endpoint.pending_config = Some(config.clone());
-            }
-            Effect::ShiftWeights { endpoint, weights } => {
-                let endpoint = in_service(&mut state, endpoint, named("ShiftWeights"))?;
-                endpoint.status = EndpointStatus::Updating;
-                for variant in &mut endpoint.variants {
-                    variant.desired_weight = f64::from(weights[&variant.name]);
-                }
-            }
+                endpoint,
+                config,
+                retain,
+            } => update_endpoint(&mut state, endpoint, config, *retain)?,
+            Effect::ShiftWeights { endpoint, weights } => shift(&mut state, endpoint, weights)?,
             Effect::StartTicks { rollout, .. } => {
                 state.schedules.insert(rollout.clone());
             }
@@ -390,20 +427,182 @@ impl World for Town {
     }
 }
 
-fn in_service<'a>(
-    state: &'a mut State,
-    endpoint: &EndpointName,
-    call: impl Fn(&str) -> String,
-) -> Result<&'a mut Endpoint, WorldError> {
-    let found = state.endpoints.get_mut(endpoint).unwrap();
-    if found.status == EndpointStatus::InService {
-        return Ok(found);
-    }
-    Err(WorldError {
-        kind: WorldErrorKind::NotNow,
-        call: call(endpoint.as_str()),
-        message: format!("{endpoint} is {:?}", found.status),
+/// The version that a variant serves, by its model's name.
+pub(super) fn version_of(state: &State, endpoint: &EndpointName, variant: &str) -> Option<u32> {
+    let config = state.shelf.get(&state.endpoints.get(endpoint)?.config)?;
+    let spec = config.variants.iter().find(|v| v.name == variant)?;
+    version_of_model(&spec.model)
+}
+
+/// `<endpoint>-v<version>-<hash>`.
+pub(super) fn version_of_model(model: &str) -> Option<u32> {
+    let mut parts = model.rsplit('-');
+    parts.next()?;
+    parts.next()?.strip_prefix('v')?.parse().ok()
+}
+
+/// The endpoint that serves, or is on its way to, a config of which this is true.
+fn user_of(state: &State, is: impl Fn(&ConfigSpec) -> bool) -> Option<EndpointName> {
+    let names = |e: &Endpoint| [Some(e.config.clone()), e.pending_config.clone()];
+    let mut all = state.endpoints.values();
+    all.find(|e| {
+        names(e)
+            .into_iter()
+            .flatten()
+            .any(|name| state.shelf.get(&name).is_some_and(&is))
     })
+    .map(|e| e.name.clone())
+}
+
+fn refusal(kind: WorldErrorKind, call: &str, message: String) -> WorldError {
+    WorldError {
+        kind,
+        call: call.to_owned(),
+        message,
+    }
+}
+
+fn create_config(state: &mut State, spec: &ConfigSpec) -> Result<(), WorldError> {
+    let call = "CreateEndpointConfig";
+    if let Some(there) = state.configs.get(&spec.name) {
+        return if there.variants == spec.variants {
+            Ok(())
+        } else {
+            let why = format!("{} is there already and differs", spec.name);
+            Err(refusal(WorldErrorKind::Refused, call, why))
+        };
+    }
+    let absent = spec.like.iter().find(|l| !state.configs.contains_key(*l));
+    if let Some(absent) = absent {
+        let why = format!("the config {absent} does not exist");
+        return Err(refusal(WorldErrorKind::Gone, call, why));
+    }
+    let mut models = spec.variants.iter().map(|v| &v.model);
+    if let Some(absent) = models.find(|m| !state.models.contains(*m)) {
+        let why = format!("the model {absent} does not exist");
+        return Err(refusal(WorldErrorKind::Gone, call, why));
+    }
+    state.configs.insert(spec.name.clone(), spec.clone());
+    state.shelf.insert(spec.name.clone(), spec.clone());
+    Ok(())
+}
+
+fn create_endpoint(state: &mut State, name: &EndpointName, config: &str) -> Result<(), WorldError> {
+    if let Some(there) = state.endpoints.get(name) {
+        return if there.config == config {
+            Ok(())
+        } else {
+            let why = format!("{name} is there already");
+            Err(refusal(WorldErrorKind::Refused, "CreateEndpoint", why))
+        };
+    }
+    let endpoint = Endpoint {
+        name: name.clone(),
+        status: EndpointStatus::Creating,
+        config: config.to_owned(),
+        pending_config: Some(config.to_owned()),
+        failure: None,
+        variants: Vec::new(),
+    };
+    state.endpoints.insert(name.clone(), endpoint);
+    Ok(())
+}
+
+fn update_endpoint(
+    state: &mut State,
+    name: &EndpointName,
+    config: &str,
+    retain: bool,
+) -> Result<(), WorldError> {
+    let call = "UpdateEndpoint";
+    let is_there = state.configs.contains_key(config);
+    let like = state.shelf.get(config).and_then(|c| c.like.clone());
+    let is_reweighted = state.reweighted.contains(name);
+    let endpoint = found(&mut state.endpoints, name, call)?;
+    let is_on_its_way = endpoint.pending_config.as_deref() == Some(config);
+    let is_so = endpoint.status == EndpointStatus::InService && endpoint.config == config;
+    if is_on_its_way || is_so {
+        return Ok(());
+    }
+    must_be_in_service(endpoint, call)?;
+    if !is_there {
+        let why = format!("the config {config} does not exist");
+        return Err(refusal(WorldErrorKind::Gone, call, why));
+    }
+    let was_foreign = endpoint.config.starts_with("foreign");
+    if was_foreign && like.as_deref() != Some(endpoint.config.as_str()) {
+        let wrong = format!("{name}: {} was overwritten by {config}", endpoint.config);
+        state.wrongs.push(wrong);
+    }
+    if is_reweighted && config.ends_with("-f") {
+        let wrong = format!("{name}: weights of somebody else were overwritten by {config}");
+        state.wrongs.push(wrong);
+    }
+    endpoint.status = EndpointStatus::Updating;
+    endpoint.pending_config = Some(config.to_owned());
+    endpoint.failure = None;
+    state.reweighted.remove(name);
+    state.deployments.push((config.to_owned(), retain));
+    Ok(())
+}
+
+fn shift(
+    state: &mut State,
+    name: &EndpointName,
+    weights: &BTreeMap<String, u8>,
+) -> Result<(), WorldError> {
+    let call = "UpdateEndpointWeightsAndCapacities";
+    let sum: u32 = weights.values().copied().map(u32::from).sum();
+    if sum != 100 {
+        state
+            .wrongs
+            .push(format!("weights that sum to {sum}: {weights:?}"));
+    }
+    let endpoint = found(&mut state.endpoints, name, call)?;
+    let wanted = |v: &Variant| weights.get(&v.name).map(|w| f64::from(*w));
+    if endpoint.variants.len() != weights.len()
+        || endpoint.variants.iter().any(|v| wanted(v).is_none())
+    {
+        let why = format!("{name} has other variants than {weights:?}");
+        return Err(refusal(WorldErrorKind::Gone, call, why));
+    }
+    let is_so = |v: &Variant| wanted(v).is_some_and(|w| (w - v.desired_weight).abs() < 1e-9);
+    if endpoint.variants.iter().all(is_so) {
+        return Ok(());
+    }
+    must_be_in_service(endpoint, call)?;
+    // The way back goes before everything: who gives all to one variant overwrites on purpose.
+    let is_way_back = weights.get(&endpoint.variants[0].name) == Some(&100);
+    if state.reweighted.remove(name) && !is_way_back {
+        let wrong = format!("{name}: weights of somebody else were overwritten by {weights:?}");
+        state.wrongs.push(wrong);
+    }
+    endpoint.status = EndpointStatus::Updating;
+    for variant in &mut endpoint.variants {
+        variant.desired_weight = f64::from(weights[&variant.name]);
+    }
+    Ok(())
+}
+
+fn found<'a>(
+    endpoints: &'a mut BTreeMap<EndpointName, Endpoint>,
+    name: &EndpointName,
+    call: &str,
+) -> Result<&'a mut Endpoint, WorldError> {
+    let why = format!("the endpoint {name} does not exist");
+    endpoints
+        .get_mut(name)
+        .ok_or_else(|| refusal(WorldErrorKind::Gone, call, why))
+}
+
+fn must_be_in_service(endpoint: &Endpoint, call: &str) -> Result<(), WorldError> {
+    let kind = match endpoint.status {
+        EndpointStatus::InService => return Ok(()),
+        EndpointStatus::Failed | EndpointStatus::OutOfService => WorldErrorKind::Refused,
+        _ => WorldErrorKind::NotNow,
+    };
+    let why = format!("{} is {:?}", endpoint.name, endpoint.status);
+    Err(refusal(kind, call, why))
 }
 
 fn minutes(
@@ -430,7 +629,11 @@ fn minutes(
         } else {
             0
         };
-        let bad = requests * state.bad_per_mille.get(name).copied().unwrap_or(5) / 1000;
+        let of_version = version_of(state, endpoint, name)
+            .and_then(|v| state.bad_versions.get(&v))
+            .copied();
+        let per_mille = state.bad_per_mille.get(name).copied().or(of_version);
+        let bad = requests * per_mille.unwrap_or(5) / 1000;
         vec![Counts::new(requests, bad); guards]
     };
     let mut all = Vec::new();

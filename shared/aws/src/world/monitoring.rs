@@ -1,0 +1,217 @@
+//! Model Monitor: its schedules, and what a monitoring job found.
+//!
+//! Sources: "Schema for Violations (constraint_violations.json file)" and "Interpret results" in
+//! the SageMaker developer guide. The four kinds of monitors name the thing that is off in
+//! different members, so each is tried.
+
+use aws_sdk_sagemaker::operation::describe_monitoring_schedule::DescribeMonitoringScheduleOutput;
+use aws_sdk_sagemaker::operation::describe_processing_job::DescribeProcessingJobOutput;
+use aws_sdk_sagemaker::types::{ExecutionStatus, MonitoringExecutionSortKey, SortOrder};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+use tidegate_core::name::{EndpointName, ScheduleName};
+use tidegate_core::world::{
+    Answer, Findings, MonitoringSchedule, Violation, WorldError, WorldErrorKind,
+};
+
+use super::AwsWorld;
+use super::values::name_of_arn;
+use crate::error::{cut, failed};
+
+const REPORT: &str = "constraint_violations.json";
+/// A monitoring job has one output; more are not looked at than these.
+const MOST_OUTPUTS: usize = 5;
+/// The port's limit.
+const MOST_VIOLATIONS: usize = 100;
+/// Of one description, bytes: all of them are kept in one ledger item.
+const LONGEST_TEXT: usize = 500;
+
+impl AwsWorld {
+    pub(super) async fn monitoring_schedule(
+        &self,
+        name: &ScheduleName,
+    ) -> Result<Answer, WorldError> {
+        let asked = self
+            .clients
+            .sagemaker
+            .describe_monitoring_schedule()
+            .monitoring_schedule_name(name.as_str())
+            .send();
+        let found = match asked.await.map_err(failed("DescribeMonitoringSchedule")) {
+            Ok(found) => found,
+            Err(failure) if failure.is_gone() => return Ok(Answer::Missing),
+            Err(failure) => return Err(failure.into()),
+        };
+        let listed = self
+            .clients
+            .sagemaker
+            .list_monitoring_executions()
+            .monitoring_schedule_name(name.as_str())
+            .status_equals(ExecutionStatus::CompletedWithViolations)
+            .sort_by(MonitoringExecutionSortKey::ScheduledTime)
+            .sort_order(SortOrder::Descending)
+            .max_results(1)
+            .send()
+            .await
+            .map_err(failed("ListMonitoringExecutions"))?;
+        let newest = listed
+            .monitoring_execution_summaries()
+            .first()
+            .and_then(|execution| execution.processing_job_arn())
+            .map(|arn| name_of_arn(arn).to_owned());
+        Ok(Answer::MonitoringSchedule(Box::new(MonitoringSchedule {
+            name: name.clone(),
+            endpoint: endpoint_of(&found).and_then(|name| EndpointName::parse(name).ok()),
+            newest_violating_job: newest,
+        })))
+    }
+
+    pub(super) async fn violations(&self, job: &str) -> Result<Answer, WorldError> {
+        let asked = self
+            .clients
+            .sagemaker
+            .describe_processing_job()
+            .processing_job_name(job)
+            .send();
+        let found = match asked.await.map_err(failed("DescribeProcessingJob")) {
+            Ok(found) => found,
+            Err(failure) if failure.is_gone() => return Ok(Answer::Missing),
+            Err(failure) => return Err(failure.into()),
+        };
+        let (mut report, mut violations) = (None, None);
+        for uri in reports(&found) {
+            match self.object(&uri).await {
+                Ok(Answer::Object(text)) => {
+                    violations = read(&text);
+                    report = Some(uri);
+                    break;
+                }
+                Ok(_) => {}
+                // A report that can't be read for good must not hide that there is one.
+                Err(error) if error.kind == WorldErrorKind::Refused => report = Some(uri),
+                Err(error) => return Err(error),
+            }
+        }
+        // Without a readable report the job's own word stands: something was found.
+        let violations = violations.unwrap_or_else(|| vec![said(&found)]);
+        Ok(Answer::Violations(Box::new(Findings {
+            job: job.to_owned(),
+            report,
+            data_since: data_since(&found),
+            violations,
+        })))
+    }
+}
+
+fn endpoint_of(schedule: &DescribeMonitoringScheduleOutput) -> Option<&str> {
+    schedule.endpoint_name().or_else(|| {
+        let job = schedule
+            .monitoring_schedule_config()?
+            .monitoring_job_definition()?;
+        job.monitoring_inputs()
+            .iter()
+            .find_map(|input| input.endpoint_input()?.endpoint_name())
+    })
+}
+
+fn reports(job: &DescribeProcessingJobOutput) -> Vec<String> {
+    let outputs = job
+        .processing_output_config()
+        .map(|config| config.outputs())
+        .unwrap_or_default();
+    outputs
+        .iter()
+        .filter_map(|output| output.s3_output()?.s3_uri())
+        .take(MOST_OUTPUTS)
+        .map(|uri| format!("{}/{REPORT}", uri.trim_end_matches('/')))
+        .collect()
+}
+
+/// A monitoring job is told the window of data that it looks at in its environment.
+fn data_since(job: &DescribeProcessingJobOutput) -> Option<Timestamp> {
+    job.environment()?.get("start_time")?.parse().ok()
+}
+
+fn said(job: &DescribeProcessingJobOutput) -> Violation {
+    let words = job.exit_message().or(job.failure_reason());
+    Violation {
+        feature: String::new(),
+        check: "no_report".to_owned(),
+        description: cut(words.unwrap_or("the job left no report"), LONGEST_TEXT).to_owned(),
+    }
+}
+
+/// The violations of a report; none if it isn't one.
+fn read(text: &str) -> Option<Vec<Violation>> {
+    #[derive(Deserialize)]
+    struct Report {
+        violations: Vec<Value>,
+    }
+    let report: Report = serde_json::from_str(text).ok()?;
+    Some(
+        report
+            .violations
+            .iter()
+            .take(MOST_VIOLATIONS)
+            .map(violation)
+            .collect(),
+    )
+}
+
+fn violation(line: &Value) -> Violation {
+    let first = |names: &[&str]| {
+        let text = names
+            .iter()
+            .find_map(|name| line.get(name)?.as_str())
+            .unwrap_or_default();
+        cut(text, LONGEST_TEXT).to_owned()
+    };
+    Violation {
+        // Data quality, model quality, bias drift, feature attribution drift.
+        feature: first(&["feature_name", "metric_name", "facet", "label"]),
+        check: first(&["constraint_check_type"]),
+        description: first(&["description"]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use aws_sdk_sagemaker::types::{ProcessingOutput, ProcessingOutputConfig, ProcessingS3Output};
+
+    #[test]
+    fn reports_of_every_kind_of_monitor_are_read() {
+        let text = r#"{"violations":[
+            {"feature_name":"amount","constraint_check_type":"baseline_drift_check","description":"distance: 0.4 exceeds threshold: 0.1"},
+            {"metric_name":"precision","constraint_check_type":"LessThanThreshold","description":"0.6 < 0.9"},
+            7
+        ],"more":1}"#;
+        let found = read(text).unwrap();
+        assert_eq!(found.len(), 3);
+        assert_eq!(found[0].feature, "amount");
+        assert_eq!(found[1].feature, "precision");
+        assert_eq!(found[1].check, "LessThanThreshold");
+        assert_eq!(read("{}"), None);
+        assert_eq!(read("not json"), None);
+    }
+
+    #[test]
+    fn a_job_says_where_its_report_is_and_what_it_looked_at() {
+        let s3 = ProcessingS3Output::builder().s3_uri("s3://b/out/").build();
+        let output = ProcessingOutput::builder().s3_output(s3).build();
+        let job = DescribeProcessingJobOutput::builder()
+            .processing_output_config(ProcessingOutputConfig::builder().outputs(output).build())
+            .environment("start_time", "2026-01-01T10:00:00Z")
+            .exit_message("CompletedWithViolations: 1")
+            .build();
+        assert_eq!(reports(&job), ["s3://b/out/constraint_violations.json"]);
+        assert_eq!(data_since(&job), "2026-01-01T10:00:00Z".parse().ok());
+        assert!(
+            said(&job)
+                .description
+                .starts_with("CompletedWithViolations")
+        );
+    }
+}

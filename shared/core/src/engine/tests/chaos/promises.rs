@@ -1,0 +1,188 @@
+//! What must hold after every delivery, and what at the end of a story.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::town::version_of;
+use super::Tale;
+use crate::audit::Verifier;
+use crate::event::Approval;
+use crate::rollout::{ATTEMPTS, Phase};
+
+/// How large a head may be, bytes, before it is deflated.
+const LARGEST_HEAD: usize = 200_000;
+
+impl Tale {
+    fn hold(&self, is: bool, promise: impl FnOnce() -> String) {
+        assert!(is, "{}\n{}", self.told(), promise());
+    }
+
+    /// After every delivery.
+    pub(super) fn watch(&self) {
+        let head = self.memory.head(&self.group);
+        let endpoints: BTreeSet<_> = head.rollouts.values().map(|r| &r.endpoint).collect();
+        self.hold(endpoints.len() == head.rollouts.len(), || {
+            format!("two rollouts on one endpoint: {:?}", head.rollouts.keys())
+        });
+        let state = self.town.0.lock().unwrap();
+        self.hold(state.wrongs.is_empty(), || state.wrongs.join("\n"));
+    }
+
+    /// At the end, when faults stopped and time went on.
+    pub(super) fn keeps_its_promises(&self) {
+        let head = self.memory.head(&self.group);
+        self.hold(head.rollouts.is_empty(), || {
+            format!("still rolling out: {:#?}", head.rollouts)
+        });
+        self.hold(head.waiting.is_empty(), || {
+            format!("still waiting: {:#?}", head.waiting)
+        });
+        let pending = self.memory.pending(&self.group);
+        self.hold(pending.is_empty(), || {
+            format!("still pending: {pending:#?}")
+        });
+        let mut verifier = Verifier::new();
+        for entry in self.memory.all_entries(&self.group) {
+            verifier.push(&entry).unwrap();
+        }
+        verifier.finish(&head.tip).unwrap();
+        let size = serde_json::to_vec(&head).unwrap().len();
+        self.hold(size < LARGEST_HEAD, || format!("the head has {size} bytes"));
+        self.is_tidy();
+        self.serves_what_it_may();
+        self.tells_and_does_things_once();
+    }
+
+    /// No resource of a finished rollout is left behind.
+    fn is_tidy(&self) {
+        let head = self.memory.head(&self.group);
+        let state = self.town.0.lock().unwrap();
+        self.hold(state.schedules.is_empty(), || {
+            format!("schedules are left: {:?}", state.schedules)
+        });
+        let finished = self.memory.finished(&self.group);
+        let is_kept = |config: &str| head.champions.values().any(|c| c.config == config);
+        for rollout in &finished {
+            let is_there = |config: &str| state.configs.contains_key(config);
+            match &rollout.phase {
+                Phase::RolledBack { .. } | Phase::Superseded { .. } => {
+                    for config in [&rollout.config, &rollout.final_config] {
+                        self.hold(!is_there(config), || format!("{config} is left behind"));
+                    }
+                    self.hold(!state.models.contains(&rollout.model), || {
+                        format!("{} is left behind", rollout.model)
+                    });
+                }
+                Phase::Done => {
+                    let config = &rollout.config;
+                    self.hold(!is_there(config) || is_kept(config), || {
+                        format!("{config} is left behind")
+                    });
+                }
+                _ => {}
+            }
+        }
+        let has_failed = finished
+            .iter()
+            .any(|r| matches!(r.phase, Phase::Failed { .. }));
+        if has_failed || self.meddled {
+            return;
+        }
+        let configs: BTreeSet<&str> = head.champions.values().map(|c| c.config.as_str()).collect();
+        let models: BTreeSet<&str> = head.champions.values().map(|c| c.model.as_str()).collect();
+        for config in state.configs.keys().filter(|c| *c != "their-config") {
+            self.hold(configs.contains(config.as_str()), || {
+                format!("the config {config} is nobody's, champions have {configs:?}")
+            });
+        }
+        for model in state.models.iter().filter(|m| *m != "theirs") {
+            self.hold(models.contains(model.as_str()), || {
+                format!("the model {model} is nobody's, champions have {models:?}")
+            });
+        }
+    }
+
+    /// Only an Approved version serves, and never one that was shown to do harm.
+    fn serves_what_it_may(&self) {
+        let head = self.memory.head(&self.group);
+        let state = self.town.0.lock().unwrap();
+        for (stage, champion) in &head.champions {
+            let version = champion.candidate.version.0;
+            let was_first = self
+                .memory
+                .finished(&self.group)
+                .iter()
+                .any(|r| r.candidate.version.0 == version && r.incumbent.is_none());
+            self.hold(!self.bad.contains(&version) || was_first, || {
+                format!("v{version} is bad and the champion of {stage}")
+            });
+        }
+        let has_failed = self
+            .memory
+            .finished(&self.group)
+            .iter()
+            .any(|r| matches!(r.phase, Phase::Failed { .. }));
+        for endpoint in state.endpoints.values() {
+            for variant in endpoint.variants.iter().filter(|v| v.weight > 0.0) {
+                let Some(version) = version_of(&state, &endpoint.name, &variant.name) else {
+                    continue;
+                };
+                let package = state.packages.iter().find(|p| p.version.0 == version);
+                let is_approved = package.is_some_and(|p| p.approval == Approval::Approved);
+                let was_told = state.notices.iter().any(|n| {
+                    n.version.is_some_and(|v| v.0 == version) && n.headline.contains("still serves")
+                });
+                self.hold(is_approved || was_told || has_failed, || {
+                    format!("v{version} is not Approved and serves {}", endpoint.name)
+                });
+            }
+        }
+    }
+
+    /// One package per job, one retraining per cooldown, no deployment more often than allowed,
+    /// every notice with an id of its own.
+    fn tells_and_does_things_once(&self) {
+        let state = self.town.0.lock().unwrap();
+        let artifacts: BTreeSet<_> = state.packages.iter().map(|p| &p.artifacts).collect();
+        self.hold(artifacts.len() == state.packages.len(), || {
+            "a training job has two packages".to_owned()
+        });
+        // A story is shorter than the cooldown.
+        self.hold(state.retrainings.len() <= 1, || {
+            format!("retrainings: {:?}", state.retrainings)
+        });
+        let mut notices = BTreeMap::new();
+        for notice in &state.notices {
+            let other = notices.insert(&notice.id, notice);
+            self.hold(other.is_none_or(|o| o == notice), || {
+                format!("two notices have the id {}", notice.id)
+            });
+        }
+        let mut deployments: BTreeMap<&str, u32> = BTreeMap::new();
+        for (config, _) in &state.deployments {
+            *deployments.entry(config).or_default() += 1;
+        }
+        let weather = self.weather.lock().unwrap();
+        for (config, n) in deployments {
+            if !(config.ends_with("-c") || config.ends_with("-f")) {
+                continue;
+            }
+            let lost: u32 = weather
+                .lost_answers
+                .iter()
+                .filter(|(words, _)| {
+                    words.starts_with("UpdateEndpoint ") && words.ends_with(config)
+                })
+                .map(|(_, n)| *n)
+                .sum();
+            // The champion's own config is gone back to as well.
+            let is_champions = self
+                .memory
+                .finished(&self.group)
+                .iter()
+                .any(|r| r.incumbent.as_ref().is_some_and(|i| i.config == config));
+            self.hold(n <= u32::from(ATTEMPTS) + lost || is_champions, || {
+                format!("{config} was deployed {n} times")
+            });
+        }
+    }
+}
