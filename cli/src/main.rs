@@ -54,7 +54,8 @@ async fn run(cli: &Cli) -> Result<Answer, Problem> {
 fn trace(verbose: u8) {
     let filter = match verbose {
         0 => return,
-        1 => "info",
+        // This program and its libraries, which all begin so.
+        1 => "tidegate=info",
         _ => "debug,hyper_util=info,h2=info,rustls=info",
     };
     tracing_subscriber::fmt()

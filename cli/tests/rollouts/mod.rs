@@ -16,7 +16,7 @@ use tidegate_core::rollout::{Incumbent, Phase, Rollout};
 /// How many entries there are in the end, with the policy's.
 const ENTRIES: u64 = 1_202;
 /// How many are written at once.
-const AT_ONCE: u64 = 50;
+const AT_ONCE: u64 = 90;
 
 /// Puts it on top of a ledger that has the policy and nothing else.
 pub(crate) async fn put(ledger: &DynamoLedger) {

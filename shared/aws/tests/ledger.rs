@@ -181,16 +181,17 @@ fn rollout(id: &str, ended: Timestamp) -> Rollout {
 
 #[tokio::test]
 async fn what_was_committed_is_loaded() {
-    let Fixture { ledger, group, .. } = fixture().await;
+    let fixture = fixture().await;
+    let Fixture { ledger, group, .. } = &fixture;
     let event = EventId("event-1".to_owned());
-    assert_eq!(ledger.load(&group, Some(&event)).await.unwrap(), None);
+    assert_eq!(ledger.load(group, Some(&event)).await.unwrap(), None);
 
     let mut commit = first();
     commit.seen = Some(event.clone());
     commit.add = vec![effect("0000000001-001"), effect("0000000001-000")];
-    ledger.commit(&group, &commit).await.unwrap();
+    ledger.commit(group, &commit).await.unwrap();
 
-    let loaded = ledger.load(&group, Some(&event)).await.unwrap().unwrap();
+    let loaded = ledger.load(group, Some(&event)).await.unwrap().unwrap();
     assert_eq!(loaded.applied, applied());
     assert_eq!(loaded.head, commit.head);
     assert_eq!(
@@ -201,34 +202,29 @@ async fn what_was_committed_is_loaded() {
     let other = EventId("event-2".to_owned());
     assert!(
         !ledger
-            .load(&group, Some(&other))
+            .load(group, Some(&other))
             .await
             .unwrap()
             .unwrap()
             .seen
     );
 
-    let mut settled = next(&commit.head, &group, 0);
+    let mut settled = next(&commit.head, group, 0);
     settled.done = vec!["0000000001-000".to_owned()];
-    ledger.commit(&group, &settled).await.unwrap();
-    let loaded = ledger.load(&group, None).await.unwrap().unwrap();
+    ledger.commit(group, &settled).await.unwrap();
+    let loaded = ledger.load(group, None).await.unwrap().unwrap();
     assert_eq!(loaded.pending, [effect("0000000001-001")]);
     assert!(!loaded.seen);
 }
 
 #[tokio::test]
 async fn of_two_writers_one_loses() {
-    let Fixture { ledger, group, .. } = fixture().await;
-    assert_eq!(ledger.commit(&group, &first()).await, Ok(()));
-    assert_eq!(
-        ledger.commit(&group, &first()).await,
-        Err(CommitError::Lost)
-    );
-    let (a, b) = (
-        next(&first().head, &group, 1),
-        next(&first().head, &group, 1),
-    );
-    let (a, b) = futures_util::join!(ledger.commit(&group, &a), ledger.commit(&group, &b));
+    let fixture = fixture().await;
+    let Fixture { ledger, group, .. } = &fixture;
+    assert_eq!(ledger.commit(group, &first()).await, Ok(()));
+    assert_eq!(ledger.commit(group, &first()).await, Err(CommitError::Lost));
+    let (a, b) = (next(&first().head, group, 1), next(&first().head, group, 1));
+    let (a, b) = futures_util::join!(ledger.commit(group, &a), ledger.commit(group, &b));
     assert_eq!(
         [a.is_ok(), b.is_ok()].iter().filter(|ok| **ok).count(),
         1,
@@ -239,21 +235,23 @@ async fn of_two_writers_one_loses() {
 
 #[tokio::test]
 async fn an_event_takes_effect_once() {
-    let Fixture { ledger, group, .. } = fixture().await;
+    let fixture = fixture().await;
+    let Fixture { ledger, group, .. } = &fixture;
     let mut commit = first();
     commit.seen = Some(EventId("event".to_owned()));
-    ledger.commit(&group, &commit).await.unwrap();
-    let mut again = next(&commit.head, &group, 0);
+    ledger.commit(group, &commit).await.unwrap();
+    let mut again = next(&commit.head, group, 0);
     again.seen = commit.seen.clone();
-    assert_eq!(ledger.commit(&group, &again).await, Err(CommitError::Seen));
+    assert_eq!(ledger.commit(group, &again).await, Err(CommitError::Seen));
     // Even if the head moved on meanwhile.
-    assert_eq!(ledger.commit(&group, &commit).await, Err(CommitError::Seen));
+    assert_eq!(ledger.commit(group, &commit).await, Err(CommitError::Seen));
 }
 
 #[tokio::test]
 async fn a_refused_commit_leaves_nothing_behind() {
-    let Fixture { ledger, group, .. } = fixture().await;
-    ledger.commit(&group, &first()).await.unwrap();
+    let fixture = fixture().await;
+    let Fixture { ledger, group, .. } = &fixture;
+    ledger.commit(group, &first()).await.unwrap();
     let mut stale = next(
         &Head {
             version: 7,
@@ -264,12 +262,9 @@ async fn a_refused_commit_leaves_nothing_behind() {
     );
     stale.add = vec![effect("x")];
     stale.routes = vec![route(RouteKind::Endpoint, "e")];
-    assert_eq!(ledger.commit(&group, &stale).await, Err(CommitError::Lost));
-    assert_eq!(ledger.entries(&group, 0, 10).await.unwrap(), []);
-    assert_eq!(
-        ledger.load(&group, None).await.unwrap().unwrap().pending,
-        []
-    );
+    assert_eq!(ledger.commit(group, &stale).await, Err(CommitError::Lost));
+    assert_eq!(ledger.entries(group, 0, 10).await.unwrap(), []);
+    assert_eq!(ledger.load(group, None).await.unwrap().unwrap().pending, []);
     assert_eq!(
         ledger
             .route(&route(RouteKind::Endpoint, "e"))
@@ -281,16 +276,17 @@ async fn a_refused_commit_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn a_route_leads_to_one_group() {
+    let fixture = fixture().await;
     let Fixture {
         ledger,
         group: ours,
         ..
-    } = fixture().await;
+    } = &fixture;
     let endpoint = route(RouteKind::Endpoint, "fraud-prod");
     let tag = route(RouteKind::Tag, "tidegate:pipeline=fraud");
     let mut commit = first();
     commit.routes = vec![endpoint.clone(), tag.clone()];
-    ledger.commit(&ours, &commit).await.unwrap();
+    ledger.commit(ours, &commit).await.unwrap();
     assert_eq!(ledger.route(&endpoint).await.unwrap(), Some(ours.clone()));
     let found = ledger.routes(RouteKind::Tag).await.unwrap();
     assert_eq!(found, [(tag.clone(), ours.clone())]);
@@ -306,21 +302,22 @@ async fn a_route_leads_to_one_group() {
     assert_eq!(error, expected);
 
     // Ours again is fine, and dropped it is free.
-    let mut again = next(&commit.head, &ours, 0);
+    let mut again = next(&commit.head, ours, 0);
     again.routes = vec![endpoint.clone()];
     again.dropped_routes = vec![tag.clone(), endpoint.clone()];
-    ledger.commit(&ours, &again).await.unwrap();
+    ledger.commit(ours, &again).await.unwrap();
     assert_eq!(ledger.route(&tag).await.unwrap(), None);
     assert_eq!(ledger.route(&endpoint).await.unwrap(), Some(ours.clone()));
-    let mut dropped = next(&again.head, &ours, 0);
+    let mut dropped = next(&again.head, ours, 0);
     dropped.dropped_routes = vec![endpoint];
-    ledger.commit(&ours, &dropped).await.unwrap();
+    ledger.commit(ours, &dropped).await.unwrap();
     ledger.commit(&theirs, &taken).await.unwrap();
 }
 
 #[tokio::test]
 async fn jobs_and_finished_rollouts_are_found_again() {
-    let Fixture { ledger, group, .. } = fixture().await;
+    let fixture = fixture().await;
+    let Fixture { ledger, group, .. } = &fixture;
     let job = JobName::parse("fraud-train-1").unwrap();
     let record = JobRecord {
         job: job.clone(),
@@ -340,39 +337,40 @@ async fn jobs_and_finished_rollouts_are_found_again() {
     let mut commit = first();
     commit.jobs = vec![record.clone()];
     commit.finished = rollouts.to_vec();
-    ledger.commit(&group, &commit).await.unwrap();
+    ledger.commit(group, &commit).await.unwrap();
 
-    assert_eq!(ledger.job(&group, &job).await.unwrap(), Some(record));
+    assert_eq!(ledger.job(group, &job).await.unwrap(), Some(record));
     let other = JobName::parse("other").unwrap();
-    assert_eq!(ledger.job(&group, &other).await.unwrap(), None);
-    let newest = ledger.rollouts(&group, 2).await.unwrap();
+    assert_eq!(ledger.job(group, &other).await.unwrap(), None);
+    let newest = ledger.rollouts(group, 2).await.unwrap();
     assert_eq!(newest, [rollouts[2].clone(), rollouts[1].clone()]);
-    assert_eq!(ledger.rollouts(&group, 100).await.unwrap().len(), 3);
+    assert_eq!(ledger.rollouts(group, 100).await.unwrap().len(), 3);
     let id = RolloutId("b".to_owned());
     assert_eq!(
-        ledger.rollout(&group, &id).await.unwrap(),
+        ledger.rollout(group, &id).await.unwrap(),
         Some(rollouts[0].clone())
     );
     let none = RolloutId("z".to_owned());
-    assert_eq!(ledger.rollout(&group, &none).await.unwrap(), None);
+    assert_eq!(ledger.rollout(group, &none).await.unwrap(), None);
 }
 
 #[tokio::test]
 async fn ten_thousand_entries_are_read_page_by_page() {
-    let Fixture { ledger, group, .. } = fixture().await;
+    let fixture = fixture().await;
+    let Fixture { ledger, group, .. } = &fixture;
     let mut head = first().head;
-    ledger.commit(&group, &first()).await.unwrap();
+    ledger.commit(group, &first()).await.unwrap();
     let mut written = Vec::new();
     while written.len() < 10_000 {
-        let commit = next(&head, &group, 99.min(10_000 - written.len()));
-        ledger.commit(&group, &commit).await.unwrap();
+        let commit = next(&head, group, 99.min(10_000 - written.len()));
+        ledger.commit(group, &commit).await.unwrap();
         head = commit.head;
         written.extend(commit.entries);
     }
     let mut read = Vec::new();
     loop {
         let after = read.last().map_or(0, |entry: &Entry| entry.n);
-        let page = ledger.entries(&group, after, 1_000).await.unwrap();
+        let page = ledger.entries(group, after, 1_000).await.unwrap();
         if page.is_empty() {
             break;
         }
@@ -381,40 +379,42 @@ async fn ten_thousand_entries_are_read_page_by_page() {
     }
     assert_eq!(read, written);
     assert_eq!(
-        ledger.entries(&group, 9_998, 1_000).await.unwrap(),
+        ledger.entries(group, 9_998, 1_000).await.unwrap(),
         written[9_998..]
     );
 }
 
 #[tokio::test]
 async fn a_decision_that_is_too_large_is_refused_whole() {
-    let Fixture { ledger, group, .. } = fixture().await;
+    let fixture = fixture().await;
+    let Fixture { ledger, group, .. } = &fixture;
     let mut commit = first();
     commit.add = (0..100).map(|n| effect(&format!("{n:03}"))).collect();
-    let error = ledger.commit(&group, &commit).await.unwrap_err();
+    let error = ledger.commit(group, &commit).await.unwrap_err();
     assert!(
         matches!(error, CommitError::Ledger(LedgerError::Refused(_))),
         "{error}"
     );
-    assert_eq!(ledger.load(&group, None).await.unwrap(), None);
+    assert_eq!(ledger.load(group, None).await.unwrap(), None);
 }
 
 #[tokio::test]
 async fn pending_effects_are_in_the_sparse_index_and_markers_expire() {
+    let fixture = fixture().await;
     let Fixture {
         ledger,
         client,
         table,
         group,
         ..
-    } = fixture().await;
+    } = &fixture;
     let mut commit = first();
     commit.add = vec![effect("0000000001-000")];
     commit.seen = Some(EventId("event".to_owned()));
-    ledger.commit(&group, &commit).await.unwrap();
+    ledger.commit(group, &commit).await.unwrap();
     let found = client
         .query()
-        .table_name(&table)
+        .table_name(table)
         .index_name("pending")
         .key_condition_expression("pending = :p")
         .expression_attribute_values(":p", AttributeValue::S("effect".to_owned()))
@@ -429,7 +429,7 @@ async fn pending_effects_are_in_the_sparse_index_and_markers_expire() {
     );
     let marker = client
         .get_item()
-        .table_name(&table)
+        .table_name(table)
         .key("pk", AttributeValue::S("group#fraud-detection".to_owned()))
         .key("sk", AttributeValue::S("seen#event".to_owned()))
         .send()
@@ -443,24 +443,25 @@ async fn pending_effects_are_in_the_sparse_index_and_markers_expire() {
 
 #[tokio::test]
 async fn an_item_changed_by_hand_is_an_error_that_names_it() {
+    let fixture = fixture().await;
     let Fixture {
         ledger,
         client,
         table,
         group,
         ..
-    } = fixture().await;
-    ledger.commit(&group, &first()).await.unwrap();
+    } = &fixture;
+    ledger.commit(group, &first()).await.unwrap();
     client
         .put_item()
-        .table_name(&table)
+        .table_name(table)
         .item("pk", AttributeValue::S("group#fraud-detection".to_owned()))
         .item("sk", AttributeValue::S("head".to_owned()))
         .item("doc", AttributeValue::S("{\"version\":\"x\"}".to_owned()))
         .send()
         .await
         .unwrap();
-    let error = ledger.load(&group, None).await.unwrap_err();
+    let error = ledger.load(group, None).await.unwrap_err();
     assert!(
         error.to_string().contains("group#fraud-detection head"),
         "{error}"
@@ -469,8 +470,9 @@ async fn an_item_changed_by_hand_is_an_error_that_names_it() {
 
 #[tokio::test]
 async fn a_table_that_is_not_there_is_named() {
-    let Fixture { client, group, .. } = fixture().await;
-    let nowhere = DynamoLedger::new(client, "nowhere");
+    let fixture = fixture().await;
+    let Fixture { client, group, .. } = &fixture;
+    let nowhere = DynamoLedger::new(client.clone(), "nowhere");
     let error = nowhere.load(&group, None).await.unwrap_err();
     assert!(matches!(error, LedgerError::Refused(_)), "{error}");
     assert!(error.to_string().contains("TIDEGATE_TABLE"), "{error}");

@@ -40,6 +40,14 @@ async fn fixture() -> Fixture {
         .unwrap()
         .queue_url
         .unwrap();
+    // As the stack does; moto fails where Scheduler says that there is no such group.
+    clients
+        .scheduler
+        .create_schedule_group()
+        .name("tidegate")
+        .send()
+        .await
+        .unwrap();
     let world = AwsWorld::new(clients.clone(), support::settings(&topic));
     Fixture {
         world,
@@ -179,7 +187,7 @@ async fn a_notice_is_announced_to_other_software() {
 #[tokio::test]
 async fn ticks_are_started_once_and_stopped_once() {
     let fixture = fixture().await;
-    // The group is not there yet; started twice is started.
+    // Started twice is started.
     for _ in 0..2 {
         let done = fixture
             .world
@@ -259,7 +267,11 @@ async fn objects_are_small_texts() {
     );
     assert_eq!(ask("s3://bucket/absent").await.unwrap(), Answer::Missing);
     assert_eq!(ask("s3://absent/x").await.unwrap(), Answer::Missing);
-    for uri in ["s3://bucket/binary", "s3://bucket/large", "https://b/text.json"] {
+    for uri in [
+        "s3://bucket/binary",
+        "s3://bucket/large",
+        "https://b/text.json",
+    ] {
         let error = ask(uri).await.unwrap_err();
         assert_eq!(error.kind, WorldErrorKind::Refused, "{uri}: {error}");
     }

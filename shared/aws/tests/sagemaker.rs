@@ -37,7 +37,13 @@ async fn fixture() -> Fixture {
     let moto = support::moto();
     let emulator = support::sagemaker_local(&moto);
     let clients = support::clients_of_both(&moto, &emulator);
-    clients.s3.create_bucket().bucket("bucket").send().await.unwrap();
+    clients
+        .s3
+        .create_bucket()
+        .bucket("bucket")
+        .send()
+        .await
+        .unwrap();
     let world = AwsWorld::new(clients.clone(), support::settings("arn:aws:sns:::t"));
     Fixture {
         world,
@@ -445,7 +451,11 @@ async fn a_smoke_request_meets_the_canary_alone() {
         payloads: vec![uri.to_owned(), uri.to_owned()],
         content_type: "text/csv".to_owned(),
     };
-    let ask = async |variant: &str| match fixture.world.ask(&smoke(variant, "s3://bucket/r.csv")).await {
+    let ask = async |variant: &str| match fixture
+        .world
+        .ask(&smoke(variant, "s3://bucket/r.csv"))
+        .await
+    {
         Ok(Answer::Smoke(answers)) => answers,
         other => panic!("{other:?}"),
     };

@@ -93,7 +93,37 @@ pub(crate) fn decide(case: &Case<'_>, arn: &str, version: PackageVersion, decisi
             let by = by(package);
             let sentence = format!("{by} withdrew the approval of {version}");
             take_back_everywhere(case, version, &sentence, decision);
+            still_serves(case, version, &sentence, decision);
         }
+    }
+}
+
+/// Tells people of the endpoints that a version without approval serves. Only a rejection takes a
+/// champion away: withdrawn, it may be approved again.
+fn still_serves(case: &Case<'_>, version: PackageVersion, sentence: &str, decision: &mut Decision) {
+    for stage in case.stages() {
+        let champion = decision.head.champions.get(&stage.name);
+        if champion.is_none_or(|c| c.candidate.version != version) {
+            continue;
+        }
+        let line = format!(
+            "{sentence}, and it serves {}. Reject it to have the version before it take over, or \
+             approve it or another one.",
+            stage.endpoint
+        );
+        decision.notes.push(
+            Note::new(What::ApprovalSeen, line.clone(), json!({}))
+                .version(version)
+                .endpoint(&stage.endpoint)
+                .tell(
+                    Severity::Action,
+                    format!(
+                        "{version} is not Approved any more and still serves {}",
+                        stage.endpoint
+                    ),
+                    vec![line],
+                ),
+        );
     }
 }
 
@@ -128,6 +158,7 @@ fn approved(case: &Case<'_>, package: &Package, decision: &mut Decision) {
     };
     let candidate = candidate::of_package(package);
     let version = candidate.version;
+    stays(case, version, decision);
     let is_gone = case.facts.endpoint(&stage.endpoint) == Known::Missing;
     let champion = decision.head.champions.get(&stage.name);
     let ignored = champion.filter(|_| !is_gone).and_then(|champion| {
@@ -183,6 +214,29 @@ fn approved(case: &Case<'_>, package: &Package, decision: &mut Decision) {
         },
         decision,
     );
+}
+
+/// A version that was rejected while it serves is approved again: what was to take its place does
+/// not.
+fn stays(case: &Case<'_>, version: PackageVersion, decision: &mut Decision) {
+    for stage in case.stages() {
+        let champion = decision.head.champions.get(&stage.name);
+        if champion.is_none_or(|c| c.candidate.version != version) {
+            continue;
+        }
+        let waiting = &mut decision.head.waiting;
+        if waiting.get(&stage.name).is_some_and(|w| w.urgent) {
+            waiting.remove(&stage.name);
+        }
+        let running = decision.head.rollouts.get(&stage.name);
+        if running.is_some_and(|r| r.urgent) {
+            let why = Reason {
+                cause: Cause::Newer,
+                sentence: format!("{version} was approved again and stays"),
+            };
+            take_back(case, &stage.name, why, decision);
+        }
+    }
 }
 
 /// A version lost its approval: what waits with it does not start.

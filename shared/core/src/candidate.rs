@@ -50,7 +50,7 @@ pub fn of_package(package: &Package) -> Candidate {
 
 /// What has to be known to gate a training job's model.
 pub(crate) fn needs(case: &Case<'_>, job: &JobName) -> Vec<Question> {
-    if case.job.is_some() {
+    if is_gated(case, job) {
         return Vec::new();
     }
     let mut questions = vec![Question::TrainingJob(job.clone())];
@@ -68,6 +68,15 @@ pub(crate) fn needs(case: &Case<'_>, job: &JobName) -> Vec<Question> {
         questions.extend(champion_image(case).err().unwrap_or_default());
     }
     questions
+}
+
+/// Whether the job's model was gated before and is registered, or is about to be. Where AWS refused
+/// to register it, the event may be sent again.
+fn is_gated(case: &Case<'_>, job: &JobName) -> bool {
+    let lane = Lane::Job(job.clone());
+    let is_pending = || case.snapshot.pending.iter().any(|p| p.lane == lane);
+    case.job
+        .is_some_and(|record| record.package.is_some() || is_pending())
 }
 
 fn same_artifact(case: &Case<'_>, job: &TrainingJob) -> Option<Question> {
@@ -90,7 +99,7 @@ fn evaluation_uri(case: &Case<'_>, job: &TrainingJob) -> Option<String> {
 
 /// Gates the job's model, once.
 pub(crate) fn decide(case: &Case<'_>, job: &JobName, decision: &mut Decision) {
-    if case.job.is_some() {
+    if is_gated(case, job) {
         decision.nothing(format!("the training job {job} was gated before"));
         return;
     }

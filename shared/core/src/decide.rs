@@ -12,7 +12,7 @@ use crate::ledger::{JobRecord, Lane, Pending, Snapshot};
 use crate::name::StageName;
 use crate::pipeline::{Policy, RolledBackPackage, Stage};
 use crate::rollout::{self, Moves, Rollout};
-use crate::world::{Outcome, Question};
+use crate::world::{Effect, Outcome, Question};
 use crate::{approval, candidate, triage};
 
 mod next;
@@ -28,6 +28,8 @@ pub enum Input<'a> {
     Event(&'a Event),
     /// Effects were done, or refused for good.
     Settled(&'a [(Pending, Outcome)]),
+    /// Calls were left to do: may they still be done?
+    Resume,
     /// Nothing new: whose turn is it now?
     Continue,
 }
@@ -70,6 +72,9 @@ impl<'a> Case<'a> {
 pub fn needs(case: &Case<'_>, input: &Input<'_>) -> Vec<Question> {
     let mut questions = match input {
         Input::Settled(_) => Vec::new(),
+        Input::Resume => left_over(case)
+            .map(|r| Question::Endpoint(r.endpoint.clone()))
+            .collect(),
         Input::Continue => next::needs(case),
         Input::Event(event) => match &event.kind {
             Kind::TrainingJob { job, .. } => candidate::needs(case, job),
@@ -101,6 +106,15 @@ pub fn decide(case: &Case<'_>, input: &Input<'_>) -> Decision {
     let mut decision = Decision::on(&case.snapshot.head);
     match input {
         Input::Settled(outcomes) => outcomes::settle(case, outcomes, &mut decision),
+        Input::Resume => {
+            for running in left_over(case) {
+                let mut rollout = running.clone();
+                let moves = rollout::resume(&mut rollout, case.facts, case.now);
+                if moves.cancel {
+                    take(case, rollout, moves, &mut decision);
+                }
+            }
+        }
         Input::Continue => next::start_what_waits(case, &mut decision),
         Input::Event(event) => match &event.kind {
             Kind::TrainingJob { job, .. } => candidate::decide(case, job, &mut decision),
@@ -131,6 +145,28 @@ pub fn decide(case: &Case<'_>, input: &Input<'_>) -> Decision {
         },
     }
     decision
+}
+
+/// The rollouts with a call to do that changes their endpoint.
+fn left_over<'a>(case: &Case<'a>) -> impl Iterator<Item = &'a Rollout> {
+    let pending = &case.snapshot.pending;
+    let changes = |effect: &Effect| {
+        matches!(
+            effect,
+            Effect::UpdateEndpoint { .. } | Effect::ShiftWeights { .. }
+        )
+    };
+    let lanes: Vec<&Lane> = pending
+        .iter()
+        .filter(|p| changes(&p.effect))
+        .map(|p| &p.lane)
+        .collect();
+    let running = case.snapshot.head.rollouts.values();
+    running.filter(move |r| {
+        lanes
+            .iter()
+            .any(|lane| matches!(lane, Lane::Rollout(id) if id == &r.id))
+    })
 }
 
 /// One look at the rollout of a stage, if there is one.

@@ -24,7 +24,7 @@ mod undo;
 #[cfg(test)]
 mod tests;
 
-pub use advance::{Moves, advance, needs};
+pub use advance::{Moves, advance, needs, resume};
 pub(crate) use names::hex;
 pub use names::rollout_id;
 pub use settle::effect_failed;

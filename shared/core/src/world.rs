@@ -146,6 +146,9 @@ pub enum Question {
 pub enum Answer {
     /// It does not exist.
     Missing,
+    /// AWS refused to answer, and will again. Adapters give an error instead; the engine makes this
+    /// of it where a decision can act on the refusal.
+    Refused(WorldError),
     /// A training job.
     TrainingJob(Box<TrainingJob>),
     /// A model package.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::sync::{Mutex as AsyncMutex, Notify, oneshot};
+use tokio::sync::{Mutex as AsyncMutex, Notify, oneshot, watch};
 
 use crate::args::Args;
 use crate::aws::Aws;
@@ -16,6 +16,9 @@ use crate::record::Recorder;
 use crate::schedules::Timetable;
 use crate::shapes::Model;
 use crate::world::{Due, World};
+
+/// Time that is moved by hand waits for working tasks no longer than this.
+const LONGEST_WORK: Duration = Duration::from_secs(600);
 
 /// The emulator.
 pub(crate) struct App {
@@ -33,7 +36,18 @@ pub(crate) struct App {
     pub(crate) sending: AsyncMutex<()>,
     /// Wakes the driver when something new may be due sooner.
     pub(crate) wake: Notify,
+    /// How many tasks do something in real time that time moved by hand waits for.
+    work: watch::Sender<usize>,
     world: Mutex<World>,
+}
+
+/// Held by a task while it works in real time.
+pub(crate) struct Working(Arc<App>);
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.work.send_modify(|count| *count -= 1);
+    }
 }
 
 impl App {
@@ -65,6 +79,7 @@ impl App {
             driving: AsyncMutex::new(()),
             sending: AsyncMutex::new(()),
             wake: Notify::new(),
+            work: watch::Sender::new(0),
             world: Mutex::new(world),
             args,
         }))
@@ -81,12 +96,27 @@ impl App {
         self.wake.notify_one();
     }
 
-    /// Sleeps on the emulator's clock.
-    pub(crate) async fn sleep(&self, span: Span) {
+    /// A task begins to work.
+    pub(crate) fn working(self: &Arc<Self>) -> Working {
+        self.work.send_modify(|count| *count += 1);
+        Working(self.clone())
+    }
+
+    /// Waits until no task works; at most so long, in real time, that a stuck one is no end.
+    pub(crate) async fn idle(&self) {
+        let mut work = self.work.subscribe();
+        let idle = work.wait_for(|count| *count == 0);
+        if tokio::time::timeout(LONGEST_WORK, idle).await.is_err() {
+            tracing::warn!("time moves on although some job is still at work");
+        }
+    }
+
+    /// Sleeps on the emulator's clock: stops to work, and works again after.
+    pub(crate) async fn sleep(&self, span: Span, working: Working) -> Option<Working> {
         let (sender, receiver) = oneshot::channel();
         self.schedule(self.clock.now() + span, Due::Wake(sender));
-        // The sender is dropped only when the emulator ends.
-        let _ended = receiver.await;
+        drop(working);
+        receiver.await.ok()
     }
 
     /// The clients of moto, or the reason why something that needs them fails.

@@ -47,6 +47,7 @@ pub(crate) async fn advance(app: &Arc<App>, span: Span) -> Moment {
     let _turn = app.driving.lock().await;
     let target = app.clock.now() + span;
     loop {
+        app.idle().await;
         let Some((at, due)) = app.world().take_due(target) else { break };
         app.clock.hold(at);
         perform(app, at, due, Pace::ByHand).await;
@@ -77,8 +78,8 @@ async fn perform(app: &Arc<App>, at: Moment, due: Due, pace: Pace) {
         }
         Due::Emit(event) => app.world().send(Event::clone(&event)),
         Due::Wake(sender) => {
-            // The sleeper may have gone; then nobody minds.
-            let _gone = sender.send(());
+            // If the sleeper has gone, its work ends as it is dropped here.
+            let _gone = sender.send(app.working());
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -17,7 +17,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
-use crate::app::App;
+use crate::app::{App, Working};
 use crate::arn;
 use crate::json::{list, required, text};
 use crate::moment::Span;
@@ -34,6 +34,7 @@ const LONGEST_REASON: usize = 1024;
 /// Starts a job that the world already knows.
 pub(crate) fn start(app: &Arc<App>, name: String) {
     let app = app.clone();
+    let working = app.working();
     tokio::spawn(async move {
         let Some((body, mut stops)) = ({
             let world = app.world();
@@ -41,7 +42,8 @@ pub(crate) fn start(app: &Arc<App>, name: String) {
         }) else {
             return;
         };
-        let run = Run { root: app.data_dir.join("jobs").join(&name), app, name, body };
+        let root = app.data_dir.join("jobs").join(&name);
+        let run = Run { root, app, name, body, working: Mutex::new(Some(working)) };
         let outcome = run.run(&mut stops).await;
         run.finish(outcome);
     });
@@ -52,6 +54,8 @@ struct Run {
     name: String,
     body: Value,
     root: PathBuf,
+    /// Time that is moved by hand waits while this is held.
+    working: Mutex<Option<Working>>,
 }
 
 enum Outcome {
@@ -138,7 +142,10 @@ impl Run {
 
     async fn stage(&self) {
         let span = Span::seconds(i64::from(self.app.args.stage_seconds));
-        self.app.sleep(span).await;
+        let held = || self.working.lock().unwrap_or_else(PoisonError::into_inner);
+        let working = held().take().unwrap_or_else(|| self.app.working());
+        let working = self.app.sleep(span, working).await;
+        *held() = working;
     }
 
     /// Makes the folders and files that the container contract promises.

@@ -10,6 +10,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::oneshot;
 
+use crate::app::Working;
 use crate::cloudwatch::Custom;
 use crate::endpoints::Endpoint;
 use crate::events::Event;
@@ -66,8 +67,8 @@ pub(crate) enum Due {
     Fire { schedule: String, generation: u64 },
     /// An event is sent (again).
     Emit(Box<Event>),
-    /// A task that sleeps on the emulator's clock wakes.
-    Wake(oneshot::Sender<()>),
+    /// A task that sleeps on the emulator's clock wakes, and works.
+    Wake(oneshot::Sender<Working>),
 }
 
 struct Entry {

@@ -33,6 +33,9 @@ const COPIED: [&str; 8] = [
     "MetricsConfig",
     "VpcConfig",
 ];
+/// Members that AWS has and the SDK has not yet: a config that uses one can't be copied whole.
+#[cfg(test)]
+const UNKNOWN_TO_THE_SDK: [&str; 1] = ["CrossRegionTrafficConfig"];
 /// Members that are made from what is asked for, with the other's below it.
 #[cfg(test)]
 const SAID: [&str; 4] = [

@@ -6,13 +6,14 @@ use crate::audit::What;
 use crate::decision::{Decision, Note};
 use crate::event::Approval;
 use crate::head::{Champion, Head, Waiting};
+use crate::ledger::Lane;
 use crate::name::StageName;
 use crate::notice::Severity;
 use crate::pipeline::{NewerApproval, Stage};
 use crate::rollout::{
     Cause, Moves, Phase, Reason, Rollout, Start, needs_to_start, roll_back, start,
 };
-use crate::world::Question;
+use crate::world::{Effect, Question};
 
 /// Whether a candidate waits for a stage that is free.
 pub fn has_next(head: &Head) -> bool {
@@ -130,7 +131,11 @@ pub(super) fn end(case: &Case<'_>, rollout: Rollout, decision: &mut Decision) {
     head.rollouts.remove(&rollout.stage);
     match &rollout.phase {
         Phase::Done => {
-            let previous = head.champions.remove(&rollout.stage).map(|c| c.candidate);
+            let previous = head.champions.remove(&rollout.stage);
+            if let Some(previous) = &previous {
+                forget(previous, &rollout, &mut decision.effects);
+            }
+            let previous = previous.map(|c| c.candidate);
             let is_governed = |s: &Stage| s.name == rollout.stage && s.endpoint == rollout.endpoint;
             if !case.stages().any(is_governed) {
                 // The policy was edited meanwhile, and the endpoint is none of its stages now.
@@ -179,6 +184,25 @@ pub(super) fn end(case: &Case<'_>, rollout: Rollout, decision: &mut Decision) {
         _ => {}
     }
     decision.finished.push(rollout);
+}
+
+/// Takes away what a champion was deployed as, if somebody else replaced or deleted it before this
+/// rollout began: nobody needs it any more.
+fn forget(previous: &Champion, rollout: &Rollout, effects: &mut Vec<(Lane, Effect)>) {
+    let incumbent = rollout.incumbent.as_ref();
+    if incumbent.is_some_and(|i| i.ours) {
+        return;
+    }
+    let lane = Lane::Rollout(rollout.id.clone());
+    let config = Effect::DeleteEndpointConfig {
+        name: previous.config.clone(),
+    };
+    effects.push((lane.clone(), config));
+    // They may have used its model in a config of their own.
+    if incumbent.is_none_or(|i| i.model != previous.model) {
+        let name = previous.model.clone();
+        effects.push((lane, Effect::DeleteModel { name }));
+    }
 }
 
 fn promote_to_next_stage(case: &Case<'_>, rollout: &Rollout, decision: &mut Decision) {

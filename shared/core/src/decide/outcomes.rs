@@ -113,6 +113,20 @@ fn failed(case: &Case<'_>, pending: &Pending, error: &WorldError, decision: &mut
         format!("AWS refused {}: {}", error.call, error.message),
         json!({ "effect": pending.effect, "error": error }),
     );
+    if let Effect::SetApproval { arn, approval, .. } = &pending.effect {
+        let package = arn
+            .rsplit_once(":model-package/")
+            .map_or(arn.as_str(), |(_, p)| p);
+        decision.notes.push(note.tell(
+            Severity::Action,
+            format!("{package} could not be marked {approval:?}"),
+            vec![
+                format!("AWS refused {}: {}", error.call, error.message),
+                format!("Mark it {approval:?} by hand, so that nobody mistakes it."),
+            ],
+        ));
+        return;
+    }
     // A message that can't be sent can't be told either: the audit trail and the log have it.
     let is_message = matches!(
         pending.effect,

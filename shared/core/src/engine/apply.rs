@@ -10,8 +10,8 @@ use super::{EngineError, RACES};
 use crate::audit::{Context, Draft, What, Who};
 use crate::head::Head;
 use crate::ledger::{AppliedPolicy, Commit, CommitError, Ledger, Route, RouteKind};
-use crate::name::{EventId, GroupName};
-use crate::pipeline::{Policy, Training};
+use crate::name::{EndpointName, EventId, GroupName, StageName};
+use crate::pipeline::{Policy, Stage, Training};
 
 /// What applying a policy came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -53,6 +53,9 @@ pub async fn apply<L: Ledger>(
             by: by.to_owned(),
             policy: policy.clone(),
         };
+        if let Some(old) = &old {
+            follow_endpoints(&mut head, &old.policy, &policy);
+        }
         let version = applied.version;
         let expected = head.version;
         let now = head.now.map_or(now, |before| before.max(now));
@@ -99,6 +102,56 @@ pub async fn apply<L: Ledger>(
         }
     }
     Err(EngineError::Contended)
+}
+
+/// What is known of an endpoint goes with it when its stage gets another name. What the policy
+/// names no more is forgotten, but for a rollout, which ends as it began.
+fn follow_endpoints(head: &mut Head, old: &Policy, new: &Policy) {
+    let is_same = |a: &&Stage, b: &&Stage| a.name == b.name && a.endpoint == b.endpoint;
+    let are_same = old.stages.len() == new.stages.len()
+        && old
+            .stages
+            .iter()
+            .zip(&new.stages)
+            .all(|(a, b)| is_same(&a, &b));
+    if are_same {
+        return;
+    }
+    let name_of = |endpoint: &EndpointName| {
+        let mut stages = new.stages.iter();
+        stages
+            .find(|s| &s.endpoint == endpoint)
+            .map(|s| s.name.clone())
+    };
+    let renamed = |stage: &StageName| name_of(&old.stage(stage)?.1.endpoint);
+    head.champions = std::mem::take(&mut head.champions)
+        .into_iter()
+        .filter_map(|(stage, champion)| Some((renamed(&stage)?, champion)))
+        .collect();
+    head.waiting = std::mem::take(&mut head.waiting)
+        .into_iter()
+        .filter_map(|(stage, waiting)| Some((renamed(&stage)?, waiting)))
+        .collect();
+    let (known, unknown): (Vec<_>, Vec<_>) = std::mem::take(&mut head.rollouts)
+        .into_values()
+        .partition(|r| name_of(&r.endpoint).is_some());
+    for mut rollout in known {
+        if let Some(stage) = name_of(&rollout.endpoint) {
+            rollout.stage = stage.clone();
+            head.rollouts.insert(stage, rollout);
+        }
+    }
+    for mut rollout in unknown {
+        // Its stage's name may be another endpoint's by now.
+        let taken = |name: &StageName| head.rollouts.contains_key(name);
+        let other = |n: u32| StageName::parse(&format!("{:.50}-{n}", rollout.stage.as_str())).ok();
+        if taken(&rollout.stage) {
+            rollout.stage = (2..100)
+                .find_map(|n| other(n).filter(|name| !taken(name)))
+                .unwrap_or(rollout.stage);
+        }
+        head.rollouts.insert(rollout.stage.clone(), rollout);
+    }
 }
 
 /// The names that lead to a pipeline.

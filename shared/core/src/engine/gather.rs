@@ -6,7 +6,7 @@ use super::EngineError;
 use crate::decide::{Case, Input, needs};
 use crate::facts::Facts;
 use crate::ledger::{JobRecord, Snapshot};
-use crate::world::World;
+use crate::world::{Answer, Question, World};
 
 /// How many times answers may lead to further questions: endpoint, config, model, package.
 const TURNS: u32 = 6;
@@ -35,7 +35,14 @@ pub(super) async fn gather<W: World>(
         }
         let answers = join_all(questions.iter().map(|q| world.ask(q))).await;
         for (question, answer) in questions.into_iter().zip(answers) {
-            facts.add(question, answer.map_err(EngineError::Fact)?);
+            let answer = match answer {
+                // A rollout that can't be tried out is taken back, it doesn't hang for ever.
+                Err(error) if matches!(question, Question::Smoke { .. }) && !error.is_passing() => {
+                    Answer::Refused(error)
+                }
+                answer => answer.map_err(EngineError::Fact)?,
+            };
+            facts.add(question, answer);
         }
     }
     Ok(facts)

@@ -61,8 +61,15 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
             self.handled.nothing_because = Some("the event took effect before".to_owned());
         }
         let mut may_continue = true;
+        let mut has_left_overs = !snapshot.pending.is_empty();
         let mut races = 0;
         for _ in 0..ROUNDS {
+            if std::mem::take(&mut has_left_overs) {
+                match self.resume(&snapshot).await? {
+                    Round::Committed(next) => snapshot = *next,
+                    Round::Idle | Round::Lost => {}
+                }
+            }
             let acted = act(self.world, &snapshot.pending, &self.waiting_ids()).await;
             self.waiting
                 .extend(acted.waiting.iter().map(|(p, e)| (p.id.clone(), e.clone())));
@@ -91,6 +98,7 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
                         return Ok(());
                     };
                     is_decided = is_decided || next.seen;
+                    has_left_overs = !next.pending.is_empty();
                     snapshot = next;
                 }
             }
@@ -115,13 +123,28 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
 
     /// Takes in what came of effects.
     async fn settle(&mut self, snapshot: &Snapshot, acted: &Acted) -> Result<Round, EngineError> {
-        let job = match registered_job(&acted.settled) {
-            Some(job) => self.ledger.job(self.group, job).await?,
-            None => None,
-        };
-        let input = Input::Settled(&acted.settled);
-        let done = acted.settled.iter().map(|(p, _)| p.id.clone()).collect();
-        self.round(snapshot, &input, job.as_ref(), done, None).await
+        let mut latest: Option<Box<Snapshot>> = None;
+        for settled in one_job_each(&acted.settled) {
+            let job = match settled.iter().find_map(registered_job) {
+                Some(job) => self.ledger.job(self.group, job).await?,
+                None => None,
+            };
+            let input = Input::Settled(settled);
+            let done = settled.iter().map(|(p, _)| p.id.clone()).collect();
+            let before = latest.as_deref().unwrap_or(snapshot);
+            match self.round(before, &input, job.as_ref(), done, None).await? {
+                Round::Committed(next) => latest = Some(next),
+                other => return Ok(other),
+            }
+        }
+        Ok(latest.map_or(Round::Idle, Round::Committed))
+    }
+
+    /// Looks at the endpoints of rollouts whose calls were left by somebody who died or had to
+    /// wait: somebody else may have changed an endpoint meanwhile, and that is not overwritten.
+    async fn resume(&mut self, snapshot: &Snapshot) -> Result<Round, EngineError> {
+        self.round(snapshot, &Input::Resume, None, Vec::new(), None)
+            .await
     }
 
     /// Decides on the event.
@@ -249,11 +272,14 @@ fn sentences(decision: &Decision) -> Vec<String> {
     decision.notes.iter().map(|n| n.draft.why.clone()).collect()
 }
 
-fn registered_job(settled: &[(Pending, Outcome)]) -> Option<&JobName> {
-    settled
-        .iter()
-        .find_map(|(pending, outcome)| match (&pending.effect, outcome) {
-            (Effect::RegisterPackage(spec), Outcome::Registered { .. }) => Some(&spec.job),
-            _ => None,
-        })
+fn registered_job((pending, outcome): &(Pending, Outcome)) -> Option<&JobName> {
+    match (&pending.effect, outcome) {
+        (Effect::RegisterPackage(spec), Outcome::Registered { .. }) => Some(&spec.job),
+        _ => None,
+    }
+}
+
+/// Parts of what was settled, with at most one registered job each: a decision knows one.
+fn one_job_each(settled: &[(Pending, Outcome)]) -> impl Iterator<Item = &[(Pending, Outcome)]> {
+    settled.chunk_by(|_, next| registered_job(next).is_none())
 }

@@ -14,7 +14,7 @@ use crate::evidence::Verdict;
 use crate::facts::{Facts, Known};
 use crate::notice::Severity;
 use crate::pipeline::OnLowTraffic;
-use crate::world::{ConfigSpec, Effect, Endpoint, Question, VariantSpec};
+use crate::world::{Answer, ConfigSpec, Effect, Endpoint, Question, VariantSpec};
 
 /// How many minutes of a step have to be judged before it may end early.
 const FEWEST_MINUTES: u32 = 3;
@@ -101,6 +101,64 @@ pub fn advance(
     moves
 }
 
+/// Looks before calls are made that were left to do: nothing is asked of an endpoint that somebody
+/// else changed meanwhile.
+pub fn resume(rollout: &mut Rollout, facts: &Facts, now: Timestamp) -> Moves {
+    let mut moves = Moves::default();
+    if let Some(endpoint) = facts.endpoint(&rollout.endpoint).is()
+        && endpoint.status == EndpointStatus::InService
+        && let Some(what) = disturbed(rollout, endpoint)
+    {
+        finish::foreign(rollout, endpoint, what, now, &mut moves);
+    }
+    moves
+}
+
+/// What somebody else changed of an endpoint that was asked for a change, if anything.
+fn disturbed(rollout: &Rollout, endpoint: &Endpoint) -> Option<&'static str> {
+    let incumbent = rollout.incumbent.as_ref()?;
+    let ours = [
+        &incumbent.config,
+        &rollout.config,
+        &rollout.final_config,
+        &rollout.back_config(),
+    ];
+    if !ours.contains(&&endpoint.config) {
+        return Some("its config");
+    }
+    if endpoint.config != rollout.config {
+        return None;
+    }
+    let share = share_of(rollout, endpoint);
+    let is_expected = match &rollout.phase {
+        Phase::Step { index, .. } => {
+            share == Some(share_before(rollout, *index))
+                || share == rollout.plan.strategy.canary.get(*index).copied()
+        }
+        Phase::Promoting => share == Some(share_before_all(rollout)) || share == Some(100),
+        Phase::Reducing { .. } => share == Some(100),
+        // The way back goes before anybody's weights.
+        _ => true,
+    };
+    (!is_expected).then_some("its weights")
+}
+
+/// The canary's share before a step.
+fn share_before(rollout: &Rollout, index: usize) -> u8 {
+    let before = index.checked_sub(1);
+    let share = before.and_then(|i| rollout.plan.strategy.canary.get(i));
+    share.copied().unwrap_or(0)
+}
+
+/// The canary's share before it gets all the traffic.
+fn share_before_all(rollout: &Rollout) -> u8 {
+    if rollout.urgent {
+        0
+    } else {
+        share_before(rollout, rollout.plan.strategy.canary.len())
+    }
+}
+
 fn turn(
     rollout: &mut Rollout,
     endpoint: &Endpoint,
@@ -165,7 +223,7 @@ fn in_service(
 ) {
     match rollout.phase.clone() {
         Phase::Preparing => prepared(rollout, endpoint, now, reject, moves),
-        Phase::Smoke => smoke(rollout, facts, now, moves),
+        Phase::Smoke => smoke(rollout, endpoint, facts, now, moves),
         Phase::Step { index, since } => step(rollout, endpoint, index, since, now, moves),
         Phase::Promoting => promoting(rollout, endpoint, now, moves),
         Phase::Baking { since } => baking(rollout, endpoint, since, now, moves),
@@ -220,10 +278,13 @@ fn prepared(
         moves.notes.push(
             Note::new(
                 What::RolloutPreparing,
-                format!(
-                    "{} is up beside what serves, with no traffic.",
-                    rollout.candidate.version
-                ),
+                match &rollout.incumbent {
+                    Some(_) => format!(
+                        "{} is up beside what serves, with no traffic.",
+                        rollout.candidate.version
+                    ),
+                    None => format!("{} is up.", rollout.candidate.version),
+                },
                 json!({ "endpoint": endpoint }),
             )
             .rollout(rollout),
@@ -273,9 +334,32 @@ fn prepared(
     }
 }
 
-fn smoke(rollout: &mut Rollout, facts: &Facts, now: Timestamp, moves: &mut Moves) {
+fn smoke(
+    rollout: &mut Rollout,
+    endpoint: &Endpoint,
+    facts: &Facts,
+    now: Timestamp,
+    moves: &mut Moves,
+) {
+    if endpoint.config != rollout.config {
+        return finish::foreign(rollout, endpoint, "its config", now, moves);
+    }
+    if rollout.incumbent.is_some() && share_of(rollout, endpoint) != Some(0) {
+        return finish::foreign(rollout, endpoint, "its weights", now, moves);
+    }
     let mut seen = json!([]);
     if let Some(question) = smoke_question(rollout) {
+        if let Some(Answer::Refused(error)) = facts.answer(&question) {
+            let sentence = format!(
+                "the smoke requests could not be made: AWS refused {}: {}",
+                error.call, error.message
+            );
+            let why = Reason {
+                cause: Cause::Deployment,
+                sentence,
+            };
+            return undo::roll_back(rollout, why, now, moves);
+        }
         let Some(answers) = facts.smoke(&question).is() else {
             return;
         };
@@ -436,11 +520,7 @@ fn step(
         start_step(rollout, index, moves);
         return;
     };
-    let before = index
-        .checked_sub(1)
-        .and_then(|i| shares.get(i))
-        .copied()
-        .unwrap_or(0);
+    let before = share_before(rollout, index);
     if !has_share(
         rollout,
         endpoint,
@@ -537,8 +617,7 @@ fn step(
 }
 
 fn promoting(rollout: &mut Rollout, endpoint: &Endpoint, now: Timestamp, moves: &mut Moves) {
-    let last = rollout.plan.strategy.canary.last().copied().unwrap_or(0);
-    let before = if rollout.urgent { 0 } else { last };
+    let before = share_before_all(rollout);
     if !has_share(rollout, endpoint, 100, before, false, now, moves) {
         return;
     }
@@ -646,6 +725,10 @@ fn reducing(
     }
     if endpoint.config != rollout.config || since.is_some() {
         finish::foreign(rollout, endpoint, "its config", now, moves);
+        return;
+    }
+    if share_of(rollout, endpoint) != Some(100) {
+        finish::foreign(rollout, endpoint, "its weights", now, moves);
         return;
     }
     let reason = endpoint

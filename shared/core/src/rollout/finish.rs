@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::advance::Moves;
-use super::{Cause, Phase, Reason, Rollout, judge};
+use super::{Cause, Incumbent, Phase, Reason, Rollout, judge};
 use crate::audit::What;
 use crate::decision::Note;
 use crate::event::Approval;
@@ -95,19 +95,46 @@ pub(super) fn rolled_back(
     let back = match &rollout.incumbent {
         Some(i) => format!(
             "{} serves all the traffic of {} again.",
-            i.version.map_or_else(|| i.model.clone(), |v| v.to_string()),
+            serving(i),
             rollout.endpoint
         ),
         None => format!("The endpoint {} was taken away again.", rollout.endpoint),
     };
     let package = if is_rejected {
         format!("{} is marked Rejected.", rollout.candidate.version)
+    } else if why.cause == Cause::Rejected {
+        format!("To try {} again, approve it.", rollout.candidate.version)
     } else {
         format!(
             "{} keeps its approval; approve it again to try once more.",
             rollout.candidate.version
         )
     };
+    let mut lines = vec![
+        back.clone(),
+        format!("Why: {}.", why.sentence.trim_end_matches('.')),
+        package.clone(),
+    ];
+    let mut headline = format!(
+        "{} was rolled back on {}",
+        rollout.candidate.version, rollout.endpoint
+    );
+    let mut severity = match why.cause {
+        Cause::Newer => Severity::Info,
+        _ => Severity::Warning,
+    };
+    if let Some(incumbent) = rollout.incumbent.as_ref().filter(|_| rollout.urgent)
+        && why.cause != Cause::Newer
+    {
+        let name = serving(incumbent);
+        severity = Severity::Action;
+        headline = format!("{name} is Rejected and still serves {}", rollout.endpoint);
+        lines.push(format!(
+            "{} was to take over from {name}, which was rejected. Approve another version, or \
+             approve {name} again.",
+            rollout.candidate.version
+        ));
+    }
     let what = if why.cause == Cause::Newer {
         What::Superseded
     } else {
@@ -125,27 +152,19 @@ pub(super) fn rolled_back(
             }),
         )
         .rollout(rollout)
-        .tell(
-            if why.cause == Cause::Newer {
-                Severity::Info
-            } else {
-                Severity::Warning
-            },
-            format!(
-                "{} was rolled back on {}",
-                rollout.candidate.version, rollout.endpoint
-            ),
-            vec![
-                back,
-                format!("Why: {}.", why.sentence.trim_end_matches('.')),
-                package,
-            ],
-        ),
+        .tell(severity, headline, lines),
     );
     rollout.phase = match why.cause {
         Cause::Newer => Phase::Superseded { why },
         _ => Phase::RolledBack { why },
     };
+}
+
+/// What served, in a word.
+fn serving(incumbent: &Incumbent) -> String {
+    incumbent
+        .version
+        .map_or_else(|| incumbent.model.clone(), |v| v.to_string())
 }
 
 /// It stops where a person has to look; the endpoint is left as it is.

@@ -7,7 +7,6 @@ use super::advance::Moves;
 use super::{Cause, Phase, Reason, Rollout, finish};
 use crate::audit::What;
 use crate::decision::Note;
-use crate::notice::Severity;
 use crate::world::{Effect, WorldError};
 
 /// Notes that AWS refused a call. Where nothing has moved yet the rollout ends; where it has, the
@@ -52,18 +51,6 @@ pub fn effect_failed(
         }
         // What comes after it in its lane needs it.
         (_, Effect::CreateEndpointConfig(_)) if rollout.is_running() => moves.cancel = true,
-        (_, Effect::SetApproval { .. }) => {
-            if let Some(note) = moves.notes.pop() {
-                moves.notes.push(note.tell(
-                    Severity::Action,
-                    format!("{} could not be marked Rejected", rollout.candidate.version),
-                    vec![
-                        format!("AWS refused {}: {}", error.call, error.message),
-                        "Reject the package by hand, so that nobody deploys it.".to_owned(),
-                    ],
-                ));
-            }
-        }
         _ => {}
     }
     moves

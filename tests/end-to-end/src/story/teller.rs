@@ -4,7 +4,6 @@
 use std::io::{IsTerminal as _, Write as _};
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 /// Writes the story to standard output.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +43,7 @@ impl Teller {
 
     /// What happened when, and who did it; more lines of the text are indented below.
     pub fn line(self, at: Timestamp, who: &str, text: &str) {
-        let time = at.to_zoned(TimeZone::UTC).strftime("%H:%M");
+        let time = at.strftime("%H:%M");
         let mut lines = text.lines();
         let first = lines.next().unwrap_or_default();
         self.write(&format!("  {}  {:<10} {first}", self.paint(DIM, &time.to_string()), who));

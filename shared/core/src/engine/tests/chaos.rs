@@ -23,7 +23,7 @@ mod rough;
 use rough::{Dice, Rough, Weather};
 
 /// How many stories a run tells.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 1500;
 
 /// How many minutes a story is rough for.
 const ROUGH_MINUTES: u32 = 150;
@@ -117,7 +117,6 @@ impl Tale {
             lost: [0, 10, 50][usize::try_from(dice.below(3)).unwrap()],
             dice: Dice::new(seed ^ 0x00C0_FFEE),
             calls_left: None,
-            lost_answers: std::collections::BTreeMap::new(),
         };
         let mut tale = Self {
             seed,

@@ -218,7 +218,10 @@ fn arrive(
         if faults.undone_deployments > 0 {
             faults.undone_deployments -= 1;
             endpoint.failure = Some("no capacity".to_owned());
-            endpoint.status = EndpointStatus::InService;
+            endpoint.status = match endpoint.status {
+                EndpointStatus::Creating => EndpointStatus::Failed,
+                _ => EndpointStatus::InService,
+            };
             return;
         }
         let before = std::mem::take(&mut endpoint.variants);

@@ -1,7 +1,6 @@
 //! A ledger and a world in rough weather: calls that are throttled, calls that are done and whose
 //! answer is lost, and a crash after which nothing answers until the next start.
 
-use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use super::super::memory::Memory;
@@ -50,8 +49,6 @@ pub(super) struct Weather {
     pub(super) lost: u64,
     /// After so many calls nothing answers any more.
     pub(super) calls_left: Option<u32>,
-    /// How often an effect was done and its answer lost, by its words.
-    pub(super) lost_answers: BTreeMap<String, u32>,
 }
 
 /// How a call goes.
@@ -128,8 +125,6 @@ impl World for Rough<'_> {
             Luck::Refused => Err(no_answer(WorldErrorKind::Throttled)),
             Luck::DoneButLost => {
                 self.town.perform(effect).await?;
-                let mut weather = self.weather.lock().unwrap();
-                *weather.lost_answers.entry(effect.in_words()).or_default() += 1;
                 Err(no_answer(WorldErrorKind::Unavailable))
             }
         }
