@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 use tidegate_core::engine::{self, EngineError, Handled};
+use tidegate_core::name::GroupName;
 use tracing::{Instrument as _, error, info, info_span};
 use tracing_subscriber::EnvFilter;
 
@@ -93,7 +94,7 @@ async fn handle(
     match &result {
         Ok(handled) => info!(
             event = handled.event,
-            group = handled.group.as_ref().map(|group| group.as_str()),
+            group = handled.group.as_ref().map(GroupName::as_str),
             done = handled.done.len(),
             left = handled.left,
             "{handled}"

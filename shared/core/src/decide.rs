@@ -191,6 +191,14 @@ pub(crate) fn take(case: &Case<'_>, rollout: Rollout, moves: Moves, decision: &m
     if moves.cancel {
         decision.effects.retain(|(l, _)| *l != lane);
         decision.cancelled.push(lane.clone());
+        if rollout.is_running() {
+            // The ticks are still wanted: without them nobody would see to the way back.
+            let pending = case.snapshot.pending.iter().filter(|p| p.lane == lane);
+            let ticks = pending.filter(|p| matches!(p.effect, Effect::StartTicks { .. }));
+            decision
+                .effects
+                .extend(ticks.map(|p| (lane.clone(), p.effect.clone())));
+        }
     }
     decision
         .effects

@@ -78,7 +78,10 @@ impl Story {
         let told = self.acts().await;
         self.report.seconds = real.elapsed().as_secs_f64();
         self.report.deliveries = self.world.pump.tallies();
-        self.report.notices.extend(self.new_notices().await.unwrap_or_default());
+        if told.is_err() {
+            // What people were told until then; the reason of the failure counts more than this.
+            let _ = self.new_notices().await;
+        }
         self.report.failure = told.as_ref().err().map(|why| format!("{why:#}"));
         told
     }

@@ -81,7 +81,9 @@ async fn set_clock(
     }
     if let Some(seconds) = change.advance_seconds {
         if !(0.0..=LONGEST_ADVANCE).contains(&seconds) {
-            return Err(bad(format!("advance_seconds must be from 0 to {LONGEST_ADVANCE}")));
+            return Err(bad(format!(
+                "advance_seconds must be from 0 to {LONGEST_ADVANCE}"
+            )));
         }
         drive::advance(&app, Span::from_secs_f64(seconds)).await;
     }
@@ -117,21 +119,30 @@ async fn set_traffic(
         return Err(bad("requests_per_minute must be at most 100000"));
     }
     let traffic = (order.requests_per_minute > 0).then(|| {
-        Traffic::new(order.requests_per_minute, order.payloads, order.content_type, order.seed)
+        Traffic::new(
+            order.requests_per_minute,
+            order.payloads,
+            order.content_type,
+            order.seed,
+        )
     });
     let now = app.clock.now();
     if !traffic::set(&mut app.world(), &order.endpoint, traffic, now) {
         return Err(missing(format!("there is no endpoint {}", order.endpoint)));
     }
     app.wake.notify_one();
-    Ok(Json(json!({"endpoint": order.endpoint, "requests_per_minute": order.requests_per_minute})))
+    Ok(Json(
+        json!({"endpoint": order.endpoint, "requests_per_minute": order.requests_per_minute}),
+    ))
 }
 
 async fn violation(
     State(app): State<Arc<App>>,
     Json(violation): Json<Violation>,
 ) -> Result<Json<Value>, Refused> {
-    let reported = monitoring::report(&app, violation).await.map_err(|error| bad(format!("{error:#}")))?;
+    let reported = monitoring::report(&app, violation)
+        .await
+        .map_err(|error| bad(format!("{error:#}")))?;
     events::flush(&app).await;
     Ok(Json(reported))
 }

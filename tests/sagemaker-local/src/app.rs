@@ -59,7 +59,9 @@ impl App {
         };
         let recorder = args.record.as_deref().map(Recorder::to).transpose()?;
         let http = reqwest::Client::builder()
-            .timeout(Duration::from_secs(u64::from(args.invocation_timeout_real_seconds)))
+            .timeout(Duration::from_secs(u64::from(
+                args.invocation_timeout_real_seconds,
+            )))
             .connect_timeout(Duration::from_secs(2))
             .pool_max_idle_per_host(64)
             .no_proxy()
@@ -121,6 +123,8 @@ impl App {
 
     /// The clients of moto, or the reason why something that needs them fails.
     pub(crate) fn aws(&self) -> anyhow::Result<&Aws> {
-        self.aws.as_ref().context("this needs S3: start sagemaker-local with --aws-endpoint")
+        self.aws
+            .as_ref()
+            .context("this needs S3: start sagemaker-local with --aws-endpoint")
     }
 }

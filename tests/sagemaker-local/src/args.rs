@@ -11,7 +11,7 @@ use crate::moment::Moment;
 /// endpoints as real processes, the model registry, metrics, events and schedules, by a clock of
 /// its own. Prints one line of JSON with its address when it is ready; logs to stderr.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "sagemaker-local", version)]
+#[command(name = "sagemaker-local", version, args_override_self = true)]
 pub(crate) struct Args {
     /// Port on 127.0.0.1; 0 takes a free one.
     #[arg(long, default_value_t = 0)]
@@ -36,11 +36,20 @@ pub(crate) struct Args {
     pub(crate) data_dir: Option<PathBuf>,
 
     /// Python that runs training and inference code, and whose botocore has the service models.
-    #[arg(long, value_name = "PATH", env = "TIDEGATE_PYTHON", default_value = "python3")]
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "TIDEGATE_PYTHON",
+        default_value = "python3"
+    )]
     pub(crate) python: PathBuf,
 
     /// Folder with train.py and serve.py, which stand for the framework containers.
-    #[arg(long, value_name = "DIR", default_value = "tests/sagemaker-local/container")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "tests/sagemaker-local/container"
+    )]
     pub(crate) container: PathBuf,
 
     /// Appends each request and response to a file as a line of JSON.

@@ -33,8 +33,14 @@ mod tests {
 
     #[test]
     fn a_name_is_found_in_its_arn() {
-        assert_eq!(name_of("model-package", &sagemaker("model-package", "fraud/3")), "fraud/3");
+        assert_eq!(
+            name_of("model-package", &sagemaker("model-package", "fraud/3")),
+            "fraud/3"
+        );
         assert_eq!(name_of("model-package", "fraud"), "fraud");
-        assert_eq!(sagemaker("endpoint", "Fraud-Prod"), "arn:aws:sagemaker:us-east-1:123456789012:endpoint/fraud-prod");
+        assert_eq!(
+            sagemaker("endpoint", "Fraud-Prod"),
+            "arn:aws:sagemaker:us-east-1:123456789012:endpoint/fraud-prod"
+        );
     }
 }

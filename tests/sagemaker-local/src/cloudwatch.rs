@@ -61,7 +61,9 @@ fn get_metric_data(world: &World, input: &Value, now: Moment) -> Result<Value, A
         None | Some("TimestampDescending") => true,
         Some("TimestampAscending") => false,
         Some(other) => {
-            return Err(ApiError::parameter(format!("The value {other} for parameter ScanBy is not supported.")));
+            return Err(ApiError::parameter(format!(
+                "The value {other} for parameter ScanBy is not supported."
+            )));
         }
     };
     let mut ids = BTreeSet::new();
@@ -69,7 +71,10 @@ fn get_metric_data(world: &World, input: &Value, now: Moment) -> Result<Value, A
     for query in queries {
         let query = Query::read(query)?;
         if !ids.insert(query.id.clone()) {
-            return Err(ApiError::parameter(format!("The id {} is used twice.", query.id)));
+            return Err(ApiError::parameter(format!(
+                "The id {} is used twice.",
+                query.id
+            )));
         }
         if query.returned {
             let mut points = query.points(world, start, end, now);
@@ -89,7 +94,11 @@ fn get_metric_data(world: &World, input: &Value, now: Moment) -> Result<Value, A
         Some(token) => page::read_token(token)
             .ok_or_else(|| ApiError::next_token("The NextToken is not valid."))?,
     };
-    Ok(cut(&series, first, usize::try_from(most).unwrap_or(usize::MAX)))
+    Ok(cut(
+        &series,
+        first,
+        usize::try_from(most).unwrap_or(usize::MAX),
+    ))
 }
 
 /// One page: values `first..first + most` of all series one after the other.
@@ -137,7 +146,9 @@ impl Query {
     fn read(query: &Value) -> Result<Self, ApiError> {
         let id = required(query, "Id");
         let valid = id.starts_with(|first: char| first.is_ascii_lowercase())
-            && id.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+            && id
+                .chars()
+                .all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
         if !valid {
             return Err(ApiError::parameter(format!(
                 "The value {id:?} for parameter Id is not matching the expected pattern ^[a-z][a-zA-Z0-9_]*$."
@@ -167,9 +178,14 @@ impl Query {
             dimensions: dimensions(metric),
             period: period / 60,
             statistic: Statistic::parse(statistic).ok_or_else(|| {
-                ApiError::parameter(format!("The value {statistic} for parameter Stat is not supported."))
+                ApiError::parameter(format!(
+                    "The value {statistic} for parameter Stat is not supported."
+                ))
             })?,
-            returned: query.get("ReturnData").and_then(Value::as_bool).unwrap_or(true),
+            returned: query
+                .get("ReturnData")
+                .and_then(Value::as_bool)
+                .unwrap_or(true),
             id,
         })
     }
@@ -187,11 +203,18 @@ impl Query {
         }
         periods
             .into_iter()
-            .filter_map(|(minute, values)| Some((Moment::of_minute(minute), self.statistic.of(&values)?)))
+            .filter_map(|(minute, values)| {
+                Some((Moment::of_minute(minute), self.statistic.of(&values)?))
+            })
             .collect()
     }
 
-    fn minutes(&self, world: &World, minutes: std::ops::Range<i64>, now: Moment) -> Vec<(i64, Vec<f64>)> {
+    fn minutes(
+        &self,
+        world: &World,
+        minutes: std::ops::Range<i64>,
+        now: Moment,
+    ) -> Vec<(i64, Vec<f64>)> {
         if self.namespace == "AWS/SageMaker" {
             let (Some(endpoint), Some(variant), 2) = (
                 self.dimensions.get("EndpointName"),
@@ -200,9 +223,15 @@ impl Query {
             ) else {
                 return Vec::new();
             };
-            return world.metrics.values(endpoint, variant, &self.metric, minutes, now);
+            return world
+                .metrics
+                .values(endpoint, variant, &self.metric, minutes, now);
         }
-        let key = (self.namespace.clone(), self.metric.clone(), self.dimensions.clone());
+        let key = (
+            self.namespace.clone(),
+            self.metric.clone(),
+            self.dimensions.clone(),
+        );
         let values = world.custom.get(&key).into_iter().flatten();
         values
             .filter(|(at, _)| minutes.contains(&at.minute()))
@@ -229,7 +258,9 @@ fn put_metric_data(world: &mut World, input: &Value, now: Moment) -> Result<Valu
     for datum in list(input, "MetricData") {
         let name = required(datum, "MetricName");
         if name.is_empty() {
-            return Err(ApiError::parameter("The parameter MetricData.MetricName is required."));
+            return Err(ApiError::parameter(
+                "The parameter MetricData.MetricName is required.",
+            ));
         }
         let at = datum
             .get("Timestamp")
@@ -244,7 +275,10 @@ fn put_metric_data(world: &mut World, input: &Value, now: Moment) -> Result<Valu
             let count = counts.get(index).and_then(Value::as_f64).unwrap_or(1.0);
             values.push((value.as_f64().unwrap_or_default(), count));
         }
-        let series = world.custom.entry((namespace.clone(), name, dimensions(datum))).or_default();
+        let series = world
+            .custom
+            .entry((namespace.clone(), name, dimensions(datum)))
+            .or_default();
         for (value, count) in values {
             let mut left = count.clamp(0.0, 10_000.0);
             while left >= 1.0 && series.len() < CUSTOM_LIMIT {

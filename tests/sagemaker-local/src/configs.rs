@@ -27,13 +27,22 @@ pub(crate) fn create(call: &Call, world: &mut World, input: &Value) -> Result<Va
     let mut body = without(input, &["Tags"]);
     body.entry("EnableNetworkIsolation").or_insert(json!(false));
     // AWS fills the weight in; everything else comes back as it was given.
-    for variant in body.get_mut("ProductionVariants").and_then(Value::as_array_mut).into_iter().flatten() {
+    for variant in body
+        .get_mut("ProductionVariants")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
         if let Some(variant) = variant.as_object_mut() {
             variant.entry("InitialVariantWeight").or_insert(json!(1.0));
         }
     }
     world.tags.create(&arn, input);
-    let config = Resource { arn: arn.clone(), created: call.now, body };
+    let config = Resource {
+        arn: arn.clone(),
+        created: call.now,
+        body,
+    };
     let event = event(world, &config, call.now);
     world.configs.insert(name, config);
     world.emit(event);
@@ -45,7 +54,9 @@ fn check_variants(world: &World, variants: &[Value]) -> Result<(), ApiError> {
     for variant in variants {
         let name = required(variant, "VariantName");
         if !names.insert(name.clone()) {
-            return Err(ApiError::validation(format!("Duplicate variant name: {name}")));
+            return Err(ApiError::validation(format!(
+                "Duplicate variant name: {name}"
+            )));
         }
         let serverless = variant.get("ServerlessConfig").is_some();
         if serverless && variants.len() > 1 {
@@ -54,7 +65,8 @@ fn check_variants(world: &World, variants: &[Value]) -> Result<(), ApiError> {
             ));
         }
         if !serverless
-            && (variant.get("InstanceType").is_none() || variant.get("InitialInstanceCount").is_none())
+            && (variant.get("InstanceType").is_none()
+                || variant.get("InitialInstanceCount").is_none())
         {
             return Err(ApiError::validation(format!(
                 "InstanceType and InitialInstanceCount must be specified for variant {name}."
@@ -117,5 +129,10 @@ fn event(world: &World, config: &Resource, at: Moment) -> Event {
     detail.insert("EndpointConfigArn".into(), json!(config.arn));
     detail.insert("CreationTime".into(), json!(config.created.as_millis()));
     detail.insert("Tags".into(), world.tags.map(&config.arn));
-    Event::new(at, "SageMaker Endpoint Config State Change", &config.arn, Value::Object(detail))
+    Event::new(
+        at,
+        "SageMaker Endpoint Config State Change",
+        &config.arn,
+        Value::Object(detail),
+    )
 }

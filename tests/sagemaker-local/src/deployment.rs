@@ -64,7 +64,13 @@ pub(crate) fn start(
     };
     let mut shortest = world.jitter(seconds);
     let mut variants = Vec::new();
-    for body in config.body.get("ProductionVariants").and_then(Value::as_array).into_iter().flatten() {
+    for body in config
+        .body
+        .get("ProductionVariants")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         let mut variant = planned(call, world, endpoint, body)?;
         adjust(&variant.name.clone(), &mut variant);
         variant.weight = variant.desired_weight;
@@ -75,11 +81,17 @@ pub(crate) fn start(
         variants.push(variant);
     }
     for variant in &variants {
-        let report = Due::Deployment { endpoint: endpoint.name.clone(), generation: endpoint.generation };
+        let report = Due::Deployment {
+            endpoint: endpoint.name.clone(),
+            generation: endpoint.generation,
+        };
         fleet::scale(&call.app, &variant.fleet, variant.count, Some(report));
     }
     let ready_at = call.now + shortest;
-    let sabotaged = world.faults.hit(operation, |kind| kind == Kind::FailDeployment).is_some();
+    let sabotaged = world
+        .faults
+        .hit(operation, |kind| kind == Kind::FailDeployment)
+        .is_some();
     endpoint.deployment = Some(Deployment {
         change,
         config: config_name.to_owned(),
@@ -89,7 +101,10 @@ pub(crate) fn start(
         ready_at,
         sabotaged,
     });
-    let due = Due::Deployment { endpoint: endpoint.name.clone(), generation: endpoint.generation };
+    let due = Due::Deployment {
+        endpoint: endpoint.name.clone(),
+        generation: endpoint.generation,
+    };
     world.schedule(ready_at, due);
     Ok(())
 }
@@ -104,12 +119,20 @@ fn planned(
     let name = required(body, "VariantName");
     let model = models::find(world, text(body, "ModelName").unwrap_or_default())?;
     let containers = models::containers(world, model);
-    let images =
-        containers.iter().filter_map(|container| text(container, "Image").map(str::to_owned)).collect();
-    let count = body.get("InitialInstanceCount").and_then(Value::as_u64).unwrap_or(1);
+    let images = containers
+        .iter()
+        .filter_map(|container| text(container, "Image").map(str::to_owned))
+        .collect();
+    let count = body
+        .get("InitialInstanceCount")
+        .and_then(Value::as_u64)
+        .unwrap_or(1);
     let fleet = Fleet::planned(&endpoint.name, &name, &containers);
     Ok(Variant {
-        desired_weight: body.get("InitialVariantWeight").and_then(Value::as_f64).unwrap_or(1.0),
+        desired_weight: body
+            .get("InitialVariantWeight")
+            .and_then(Value::as_f64)
+            .unwrap_or(1.0),
         desired_count: u32::try_from(count).unwrap_or(1).clamp(1, 1000),
         weight: 0.0,
         count: 0,
@@ -136,9 +159,16 @@ pub(crate) fn start_weights(call: &Call, world: &mut World, endpoint: &mut Endpo
         .collect();
     for variant in &variants {
         if variant.desired_count > variant.fleet.size() {
-            let report =
-                Due::Deployment { endpoint: endpoint.name.clone(), generation: endpoint.generation };
-            fleet::scale(&call.app, &variant.fleet, variant.desired_count, Some(report));
+            let report = Due::Deployment {
+                endpoint: endpoint.name.clone(),
+                generation: endpoint.generation,
+            };
+            fleet::scale(
+                &call.app,
+                &variant.fleet,
+                variant.desired_count,
+                Some(report),
+            );
         }
     }
     endpoint.deployment = Some(Deployment {
@@ -150,7 +180,10 @@ pub(crate) fn start_weights(call: &Call, world: &mut World, endpoint: &mut Endpo
         ready_at,
         sabotaged: false,
     });
-    let due = Due::Deployment { endpoint: endpoint.name.clone(), generation: endpoint.generation };
+    let due = Due::Deployment {
+        endpoint: endpoint.name.clone(),
+        generation: endpoint.generation,
+    };
     world.schedule(ready_at, due);
 }
 
@@ -161,7 +194,10 @@ pub(crate) async fn check(app: &Arc<App>, name: &str, generation: u64, at: Momen
         let Some(new) = pending(&world, name, generation).filter(|new| at >= new.ready_at) else {
             return;
         };
-        new.variants.iter().map(|variant| variant.fleet.clone()).collect()
+        new.variants
+            .iter()
+            .map(|variant| variant.fleet.clone())
+            .collect()
     };
     if pace == Pace::ByHand {
         // Time that is moved by hand waits for servers, which need real time to start.
@@ -170,7 +206,9 @@ pub(crate) async fn check(app: &Arc<App>, name: &str, generation: u64, at: Momen
         }
     }
     let mut world = app.world();
-    let Some(new) = pending(&world, name, generation) else { return };
+    let Some(new) = pending(&world, name, generation) else {
+        return;
+    };
     let mut waiting = false;
     let mut failure = new
         .sabotaged
@@ -191,11 +229,16 @@ pub(crate) async fn check(app: &Arc<App>, name: &str, generation: u64, at: Momen
 
 fn pending<'a>(world: &'a World, name: &str, generation: u64) -> Option<&'a Deployment> {
     let endpoint = world.endpoints.get(name)?;
-    endpoint.deployment.as_ref().filter(|_| endpoint.generation == generation)
+    endpoint
+        .deployment
+        .as_ref()
+        .filter(|_| endpoint.generation == generation)
 }
 
 fn finish(app: &Arc<App>, world: &mut World, name: &str, at: Moment) {
-    let Some(mut endpoint) = world.endpoints.remove(name) else { return };
+    let Some(mut endpoint) = world.endpoints.remove(name) else {
+        return;
+    };
     let Some(new) = endpoint.deployment.take() else {
         world.endpoints.insert(name.to_owned(), endpoint);
         return;
@@ -209,7 +252,9 @@ fn finish(app: &Arc<App>, world: &mut World, name: &str, at: Moment) {
         }
     }
     if new.change != Change::Weights {
-        old.iter().for_each(|variant| variant.fleet.stop());
+        for variant in old {
+            tokio::spawn(fleet::drain(variant.fleet));
+        }
     }
     endpoint.config = new.config;
     endpoint.capture = new.capture;
@@ -221,12 +266,19 @@ fn finish(app: &Arc<App>, world: &mut World, name: &str, at: Moment) {
 }
 
 fn fail(app: &Arc<App>, world: &mut World, name: &str, at: Moment, reason: &str) {
-    let Some(mut endpoint) = world.endpoints.remove(name) else { return };
+    let Some(mut endpoint) = world.endpoints.remove(name) else {
+        return;
+    };
     let Some(new) = endpoint.deployment.take() else {
         world.endpoints.insert(name.to_owned(), endpoint);
         return;
     };
-    tracing::warn!(endpoint = name, config = new.config, reason, "deployment failed");
+    tracing::warn!(
+        endpoint = name,
+        config = new.config,
+        reason,
+        "deployment failed"
+    );
     endpoint.failure = Some(reason.to_owned());
     let status = match new.change {
         Change::Create => Status::Failed,
@@ -243,7 +295,10 @@ fn fail(app: &Arc<App>, world: &mut World, name: &str, at: Moment, reason: &str)
     }
     if status == Status::RollingBack {
         endpoint.generation += 1;
-        let due = Due::RolledBack { endpoint: name.to_owned(), generation: endpoint.generation };
+        let due = Due::RolledBack {
+            endpoint: name.to_owned(),
+            generation: endpoint.generation,
+        };
         world.schedule(at + ROLLBACK, due);
     }
     let event = endpoint.set_status(status, at, &world.tags.map(&endpoint.arn));
@@ -254,7 +309,9 @@ fn fail(app: &Arc<App>, world: &mut World, name: &str, at: Moment, reason: &str)
 /// The old config serves again, or rather still.
 pub(crate) fn rolled_back(world: &mut World, name: &str, generation: u64, at: Moment) {
     let tags = world.tags.map(&crate::arn::sagemaker("endpoint", name));
-    let Some(endpoint) = world.endpoints.get_mut(name) else { return };
+    let Some(endpoint) = world.endpoints.get_mut(name) else {
+        return;
+    };
     if endpoint.generation == generation && endpoint.status == Status::RollingBack {
         let event = endpoint.set_status(Status::InService, at, &tags);
         world.emit(event);
@@ -267,18 +324,26 @@ pub(crate) fn start_delete(endpoint: &mut Endpoint) {
     endpoint.traffic = None;
     endpoint.traffic_generation += 1;
     endpoint.deployment = None;
-    endpoint.variants.iter().for_each(|variant| variant.fleet.stop());
+    endpoint
+        .variants
+        .iter()
+        .for_each(|variant| variant.fleet.stop());
 }
 
 pub(crate) fn schedule_deletion(world: &mut World, name: &str, generation: u64, at: Moment) {
-    world.schedule(at + DELETION, Due::Deleted { endpoint: name.to_owned(), generation });
+    world.schedule(
+        at + DELETION,
+        Due::Deleted {
+            endpoint: name.to_owned(),
+            generation,
+        },
+    );
 }
 
 pub(crate) fn deleted(world: &mut World, name: &str, generation: u64) {
-    let gone = world
-        .endpoints
-        .get(name)
-        .is_some_and(|endpoint| endpoint.generation == generation && endpoint.status == Status::Deleting);
+    let gone = world.endpoints.get(name).is_some_and(|endpoint| {
+        endpoint.generation == generation && endpoint.status == Status::Deleting
+    });
     if gone {
         if let Some(endpoint) = world.endpoints.remove(name) {
             world.tags.remove(&endpoint.arn);

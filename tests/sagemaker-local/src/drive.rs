@@ -32,7 +32,9 @@ pub(crate) async fn run(app: Arc<App>) {
         let mut did_something = false;
         loop {
             let now = app.clock.now();
-            let Some((at, due)) = app.world().take_due(now) else { break };
+            let Some((at, due)) = app.world().take_due(now) else {
+                break;
+            };
             perform(&app, at, due, Pace::Live).await;
             did_something = true;
         }
@@ -48,7 +50,9 @@ pub(crate) async fn advance(app: &Arc<App>, span: Span) -> Moment {
     let target = app.clock.now() + span;
     loop {
         app.idle().await;
-        let Some((at, due)) = app.world().take_due(target) else { break };
+        let Some((at, due)) = app.world().take_due(target) else {
+            break;
+        };
         app.clock.hold(at);
         perform(app, at, due, Pace::ByHand).await;
         events::flush(app).await;
@@ -60,20 +64,35 @@ pub(crate) async fn advance(app: &Arc<App>, span: Span) -> Moment {
 
 async fn perform(app: &Arc<App>, at: Moment, due: Due, pace: Pace) {
     match due {
-        Due::Deployment { endpoint, generation } => {
+        Due::Deployment {
+            endpoint,
+            generation,
+        } => {
             deployment::check(app, &endpoint, generation, at, pace).await;
         }
-        Due::RolledBack { endpoint, generation } => {
+        Due::RolledBack {
+            endpoint,
+            generation,
+        } => {
             deployment::rolled_back(&mut app.world(), &endpoint, generation, at);
         }
-        Due::Deleted { endpoint, generation } => {
+        Due::Deleted {
+            endpoint,
+            generation,
+        } => {
             deployment::deleted(&mut app.world(), &endpoint, generation);
         }
-        Due::Traffic { endpoint, generation } => {
+        Due::Traffic {
+            endpoint,
+            generation,
+        } => {
             traffic::slice(app, &endpoint, generation, at, pace).await;
         }
         Due::ReadSchedules => schedules::read(app, at, pace).await,
-        Due::Fire { schedule, generation } => {
+        Due::Fire {
+            schedule,
+            generation,
+        } => {
             schedules::fire(app, schedule, generation, at, pace).await;
         }
         Due::Emit(event) => app.world().send(Event::clone(&event)),

@@ -134,7 +134,9 @@ fn deployed(image: &str, at: Moment) -> Value {
     // A colon after the last slash starts a tag; one before it is a registry's port.
     let repository = match repository.rfind('/').map_or(0, |slash| slash + 1) {
         start if repository[start..].contains(':') => {
-            let colon = repository[start..].find(':').map_or(repository.len(), |colon| start + colon);
+            let colon = repository[start..]
+                .find(':')
+                .map_or(repository.len(), |colon| start + colon);
             &repository[..colon]
         }
         _ => repository,
@@ -155,7 +157,12 @@ impl Endpoint {
         let variants: Vec<Value> = self
             .variants
             .iter()
-            .chain(self.deployment.iter().filter(|_| self.variants.is_empty()).flat_map(|new| &new.variants))
+            .chain(
+                self.deployment
+                    .iter()
+                    .filter(|_| self.variants.is_empty())
+                    .flat_map(|new| &new.variants),
+            )
             .map(|variant| {
                 json!({
                     "VariantName": variant.name,
@@ -199,7 +206,8 @@ impl Endpoint {
                 (variant.name.clone(), state)
             })
             .collect();
-        let state = json!({"status": self.status.api(), "config": self.config, "variants": variants});
+        let state =
+            json!({"status": self.status.api(), "config": self.config, "variants": variants});
         self.history.push((at, state));
     }
 
@@ -213,8 +221,11 @@ impl Endpoint {
             "LastModifiedTime": self.modified.json(),
         });
         if !self.variants.is_empty() {
-            body["ProductionVariants"] =
-                self.variants.iter().map(|variant| variant.summary(variant.since)).collect();
+            body["ProductionVariants"] = self
+                .variants
+                .iter()
+                .map(|variant| variant.summary(variant.since))
+                .collect();
         }
         if let Some(failure) = &self.failure {
             body["FailureReason"] = json!(failure);
@@ -225,7 +236,11 @@ impl Endpoint {
         if let Some(config) = &self.deployment_config {
             body["LastDeploymentConfig"] = config.clone();
         }
-        if let Some(new) = self.deployment.as_ref().filter(|new| new.change != Change::Weights) {
+        if let Some(new) = self
+            .deployment
+            .as_ref()
+            .filter(|new| new.change != Change::Weights)
+        {
             let variants: Vec<Value> = new
                 .variants
                 .iter()
@@ -257,7 +272,10 @@ fn milliseconds(at: Moment) -> f64 {
 }
 
 fn capture_summary(capture: &Value) -> Value {
-    let enabled = capture.get("EnableCapture").and_then(Value::as_bool).unwrap_or(false);
+    let enabled = capture
+        .get("EnableCapture")
+        .and_then(Value::as_bool)
+        .unwrap_or(false);
     json!({
         "EnableCapture": enabled,
         "CaptureStatus": if enabled { "Started" } else { "Stopped" },
@@ -298,7 +316,14 @@ pub(crate) fn create(call: &Call, world: &mut World, input: &Value) -> Result<Va
         history: Vec::new(),
     };
     world.tags.create(&arn, input);
-    deployment::start(call, world, &mut endpoint, Change::Create, &config, &|_, _| {})?;
+    deployment::start(
+        call,
+        world,
+        &mut endpoint,
+        Change::Create,
+        &config,
+        &|_, _| {},
+    )?;
     let event = endpoint.set_status(Status::Creating, call.now, &world.tags.map(&arn));
     world.endpoints.insert(name, endpoint);
     world.emit(event);
@@ -339,7 +364,10 @@ pub(crate) fn update(call: &Call, world: &mut World, input: &Value) -> Result<Va
     let current = endpoint.config.clone();
     configs::find(world, &current)?;
     check_deployable(world, &config)?;
-    let retain = input.get("RetainAllVariantProperties").and_then(Value::as_bool).unwrap_or(false);
+    let retain = input
+        .get("RetainAllVariantProperties")
+        .and_then(Value::as_bool)
+        .unwrap_or(false);
     let excluded: Vec<&str> = list(input, "ExcludeRetainedVariantProperties")
         .iter()
         .filter_map(|property| text(property, "VariantPropertyType"))
@@ -358,7 +386,9 @@ pub(crate) fn update(call: &Call, world: &mut World, input: &Value) -> Result<Va
         .map(|old| (old.name.clone(), old.desired_weight, old.desired_count))
         .collect();
     let retain_properties = |variant: &mut f64, count: &mut u32, name: &str| {
-        let Some((_, weight, instances)) = kept.iter().find(|(kept, ..)| kept == name) else { return };
+        let Some((_, weight, instances)) = kept.iter().find(|(kept, ..)| kept == name) else {
+            return;
+        };
         if retain && !excluded.contains(&"DesiredWeight") {
             *variant = *weight;
         }
@@ -366,9 +396,16 @@ pub(crate) fn update(call: &Call, world: &mut World, input: &Value) -> Result<Va
             *count = *instances;
         }
     };
-    let started = deployment::start(call, world, &mut endpoint, Change::Update, &config, &|name, target| {
-        retain_properties(&mut target.desired_weight, &mut target.desired_count, name);
-    });
+    let started = deployment::start(
+        call,
+        world,
+        &mut endpoint,
+        Change::Update,
+        &config,
+        &|name, target| {
+            retain_properties(&mut target.desired_weight, &mut target.desired_count, name);
+        },
+    );
     if started.is_ok() {
         if retain && !excluded.contains(&"DataCaptureConfig") && endpoint.capture.is_some() {
             if let Some(new) = &mut endpoint.deployment {
@@ -401,7 +438,12 @@ pub(crate) fn update_weights(
     let unknown: Vec<String> = wishes
         .iter()
         .map(|wish| required(wish, "VariantName"))
-        .filter(|wanted| !endpoint.variants.iter().any(|variant| variant.name == *wanted))
+        .filter(|wanted| {
+            !endpoint
+                .variants
+                .iter()
+                .any(|variant| variant.name == *wanted)
+        })
         .collect();
     if !unknown.is_empty() {
         return Err(ApiError::validation(format!(
@@ -410,7 +452,10 @@ pub(crate) fn update_weights(
             unknown.join(", ")
         )));
     }
-    let capacities = wishes.iter().filter(|wish| wish.get("DesiredInstanceCount").is_some()).count();
+    let capacities = wishes
+        .iter()
+        .filter(|wish| wish.get("DesiredInstanceCount").is_some())
+        .count();
     if capacities > 0 && wishes.len() > 1 {
         return Err(ApiError::validation(
             "The capacity of only one variant can be updated at a time.",
@@ -422,7 +467,11 @@ pub(crate) fn update_weights(
     };
     for wish in wishes {
         let wanted = required(wish, "VariantName");
-        for variant in endpoint.variants.iter_mut().filter(|variant| variant.name == wanted) {
+        for variant in endpoint
+            .variants
+            .iter_mut()
+            .filter(|variant| variant.name == wanted)
+        {
             if let Some(weight) = wish.get("DesiredWeight").and_then(Value::as_f64) {
                 variant.desired_weight = weight;
             }
@@ -446,7 +495,9 @@ pub(crate) fn delete(call: &Call, world: &mut World, input: &Value) -> Result<Va
         return Err(in_progress(endpoint));
     }
     let tags = world.tags.map(&arn::sagemaker("endpoint", &name));
-    let Some(endpoint) = world.endpoints.get_mut(&name) else { return Err(missing(&name)) };
+    let Some(endpoint) = world.endpoints.get_mut(&name) else {
+        return Err(missing(&name));
+    };
     let event = endpoint.set_status(Status::Deleting, call.now, &tags);
     deployment::start_delete(endpoint);
     let generation = endpoint.generation;
@@ -473,17 +524,29 @@ fn changeable<'a>(world: &'a World, name: &str) -> Result<&'a Endpoint, ApiError
 }
 
 fn missing(name: &str) -> ApiError {
-    ApiError::validation(format!("Could not find endpoint \"{}\".", arn::sagemaker("endpoint", name)))
+    ApiError::validation(format!(
+        "Could not find endpoint \"{}\".",
+        arn::sagemaker("endpoint", name)
+    ))
 }
 
 fn in_progress(endpoint: &Endpoint) -> ApiError {
-    ApiError::validation(format!("Cannot update in-progress endpoint \"{}\".", endpoint.arn))
+    ApiError::validation(format!(
+        "Cannot update in-progress endpoint \"{}\".",
+        endpoint.arn
+    ))
 }
 
 /// Config and models exist, and packages are approved.
 fn check_deployable(world: &World, config: &str) -> Result<(), ApiError> {
     let config = configs::find(world, config)?;
-    for variant in config.body.get("ProductionVariants").and_then(Value::as_array).into_iter().flatten() {
+    for variant in config
+        .body
+        .get("ProductionVariants")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         let model = models::find(world, text(variant, "ModelName").unwrap_or_default())?;
         models::check_approval(world, model)?;
     }
@@ -499,7 +562,10 @@ mod tests {
         let at = Moment::from_millis(0);
         let image = deployed("localhost:5000/fraud:1.0", at);
         let resolved = image["ResolvedImage"].as_str().unwrap_or_default();
-        assert!(resolved.starts_with("localhost:5000/fraud@sha256:"), "{resolved}");
+        assert!(
+            resolved.starts_with("localhost:5000/fraud@sha256:"),
+            "{resolved}"
+        );
         assert_eq!(image["SpecifiedImage"], "localhost:5000/fraud:1.0");
     }
 }

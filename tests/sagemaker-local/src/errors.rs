@@ -21,7 +21,12 @@ pub(crate) struct ApiError {
 
 impl ApiError {
     fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), extra: None }
+        Self {
+            status,
+            code,
+            message: message.into(),
+            extra: None,
+        }
     }
 
     /// What SageMaker says to nearly everything that it refuses.
@@ -50,7 +55,11 @@ impl ApiError {
     }
 
     pub(crate) fn internal() -> Self {
-        Self::new(500, "InternalFailure", "The request processing has failed because of an unknown error, exception or failure.")
+        Self::new(
+            500,
+            "InternalFailure",
+            "The request processing has failed because of an unknown error, exception or failure.",
+        )
     }
 
     pub(crate) fn serialization(message: impl Into<String>) -> Self {
@@ -59,7 +68,11 @@ impl ApiError {
 
     /// Outside the slice that the emulator has.
     pub(crate) fn unsupported(operation: &str) -> Self {
-        Self::new(400, "UnsupportedOperation", format!("not implemented here: {operation}"))
+        Self::new(
+            400,
+            "UnsupportedOperation",
+            format!("not implemented here: {operation}"),
+        )
     }
 
     /// SageMaker Runtime's own name for a refused request.
@@ -83,7 +96,11 @@ impl ApiError {
 
     /// A model server that failed; `original` is 0 when it gave no answer at all.
     pub(crate) fn model(original: u16, text: &str, log_group: &str) -> Self {
-        let kind = if (400..500).contains(&original) { "client" } else { "server" };
+        let kind = if (400..500).contains(&original) {
+            "client"
+        } else {
+            "server"
+        };
         let message = format!(
             "Received {kind} error ({original}) from primary with message \"{text}\". See {log_group} for more information."
         );

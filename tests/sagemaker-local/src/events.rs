@@ -27,8 +27,18 @@ pub(crate) struct Event {
 }
 
 impl Event {
-    pub(crate) fn new(at: Moment, detail_type: &'static str, resource: &str, detail: Value) -> Self {
-        Self { at, detail_type, resources: vec![resource.to_owned()], detail }
+    pub(crate) fn new(
+        at: Moment,
+        detail_type: &'static str,
+        resource: &str,
+        detail: Value,
+    ) -> Self {
+        Self {
+            at,
+            detail_type,
+            resources: vec![resource.to_owned()],
+            detail,
+        }
     }
 }
 
@@ -49,10 +59,18 @@ pub(crate) async fn flush(app: &Arc<App>) {
 async fn put(client: &aws_sdk_eventbridge::Client, batch: Vec<Event>) {
     let entries: Vec<_> = batch.iter().map(entry).collect();
     for attempt in 1..=ATTEMPTS {
-        match client.put_events().set_entries(Some(entries.clone())).send().await {
+        match client
+            .put_events()
+            .set_entries(Some(entries.clone()))
+            .send()
+            .await
+        {
             Ok(output) if output.failed_entry_count() == 0 => return,
             Ok(output) => {
-                tracing::error!(failed = output.failed_entry_count(), "EventBridge refused events");
+                tracing::error!(
+                    failed = output.failed_entry_count(),
+                    "EventBridge refused events"
+                );
                 return;
             }
             Err(error) if attempt == ATTEMPTS => {

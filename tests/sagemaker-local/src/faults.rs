@@ -74,7 +74,12 @@ mod tests {
     #[test]
     fn a_fault_hits_as_often_as_ordered() {
         let mut faults = Faults::default();
-        let fault = Fault { operation: "DescribeEndpoint".into(), kind: Kind::Throttle, count: 2, delay_ms: 0 };
+        let fault = Fault {
+            operation: "DescribeEndpoint".into(),
+            kind: Kind::Throttle,
+            count: 2,
+            delay_ms: 0,
+        };
         faults.order(fault);
         assert_eq!(faults.hit_call("UpdateEndpoint"), None);
         assert!(faults.hit_call("DescribeEndpoint").is_some());

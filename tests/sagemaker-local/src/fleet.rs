@@ -5,6 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -16,6 +17,10 @@ use crate::json::text;
 use crate::script::Script;
 use crate::server::{self, Container, Server};
 use crate::world::Due;
+
+/// How long requests under way may keep a fleet, in real time.
+const LONGEST_DRAIN: Duration = Duration::from_secs(10);
+const DRAIN_PAUSE: Duration = Duration::from_millis(20);
 
 /// A variant's instances.
 pub(crate) struct Fleet {
@@ -116,7 +121,9 @@ impl Fleet {
             return None;
         }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        instances.get(turn % instances.len()).map(|instance| instance.servers.clone())
+        instances
+            .get(turn % instances.len())
+            .map(|instance| instance.servers.clone())
     }
 
     /// Ends all servers.
@@ -128,8 +135,20 @@ impl Fleet {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Instance>> {
-        self.instances.lock().unwrap_or_else(PoisonError::into_inner)
+        self.instances
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Ends a fleet's servers once the requests that were routed to it are answered: a deployment loses
+/// none. Requests hold on to their fleet; nobody else does any more.
+pub(crate) async fn drain(fleet: Arc<Fleet>) {
+    let started = Instant::now();
+    while Arc::strong_count(&fleet) > 1 && started.elapsed() < LONGEST_DRAIN {
+        tokio::time::sleep(DRAIN_PAUSE).await;
+    }
+    fleet.stop();
 }
 
 /// Brings a fleet to a number of instances; `report` is put down when it is up or has failed.
@@ -137,7 +156,9 @@ pub(crate) fn scale(app: &Arc<App>, fleet: &Arc<Fleet>, count: u32, report: Opti
     let call = fleet.scaling.fetch_add(1, Ordering::Relaxed) + 1;
     let containers = match &fleet.backend {
         Backend::Scripted(script) if script.fail_ping => {
-            fleet.state.send_replace(State::Failed(no_ping(&fleet.variant)));
+            fleet
+                .state
+                .send_replace(State::Failed(no_ping(&fleet.variant)));
             return;
         }
         Backend::Scripted(_) => {
@@ -191,8 +212,15 @@ async fn grow(
         .data_dir
         .join("endpoints")
         .join(&fleet.endpoint)
-        .join(format!("{}-{}-{}", fleet.variant, std::process::id(), fleet.id));
-    let roots = server::prepare(app, containers, &home).await.map_err(|error| format!("{error:#}"))?;
+        .join(format!(
+            "{}-{}-{}",
+            fleet.variant,
+            std::process::id(),
+            fleet.id
+        ));
+    let roots = server::prepare(app, containers, &home)
+        .await
+        .map_err(|error| format!("{error:#}"))?;
     let mut new = Vec::new();
     {
         let mut instances = fleet.lock();
@@ -202,7 +230,9 @@ async fn grow(
             let servers: Vec<_> = containers
                 .iter()
                 .zip(&roots)
-                .map(|(container, root)| server::start(app, container, root, &label, stopped.clone()))
+                .map(|(container, root)| {
+                    server::start(app, container, root, &label, stopped.clone())
+                })
                 .collect();
             new.extend(servers.iter().cloned());
             instances.push(Instance { servers, stop });
@@ -210,7 +240,12 @@ async fn grow(
     }
     for server in new {
         if let Err(log) = server.up().await {
-            tracing::warn!(endpoint = fleet.endpoint, variant = fleet.variant, log, "no ping");
+            tracing::warn!(
+                endpoint = fleet.endpoint,
+                variant = fleet.variant,
+                log,
+                "no ping"
+            );
             return Err(no_ping(&fleet.variant));
         }
     }
@@ -225,9 +260,9 @@ fn no_ping(variant: &str) -> String {
 }
 
 fn backend(variant: &str, containers: &[Value]) -> Backend {
-    let script = containers.iter().find_map(|container| {
-        text(container.get("Environment")?, "SAGEMAKER_LOCAL_SCRIPT")
-    });
+    let script = containers
+        .iter()
+        .find_map(|container| text(container.get("Environment")?, "SAGEMAKER_LOCAL_SCRIPT"));
     if let Some(script) = script {
         return match serde_json::from_str(script) {
             Ok(script) => Backend::Scripted(Box::new(script)),
@@ -259,14 +294,22 @@ mod tests {
 
     #[test]
     fn training_images_can_not_serve() {
-        assert!(!can_serve("763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.1-cpu-py310"));
-        assert!(can_serve("763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.1-cpu-py310"));
-        assert!(can_serve("683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"));
+        assert!(!can_serve(
+            "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.1-cpu-py310"
+        ));
+        assert!(can_serve(
+            "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.1-cpu-py310"
+        ));
+        assert!(can_serve(
+            "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
+        ));
     }
 
     #[test]
     fn a_script_takes_the_place_of_servers() {
-        let containers = [json!({"Image": "x", "Environment": {"SAGEMAKER_LOCAL_SCRIPT": "{\"error_rate\":0.5}"}})];
+        let containers = [
+            json!({"Image": "x", "Environment": {"SAGEMAKER_LOCAL_SCRIPT": "{\"error_rate\":0.5}"}}),
+        ];
         assert!(matches!(backend("v1", &containers), Backend::Scripted(_)));
         let broken = [json!({"Image": "x", "Environment": {"SAGEMAKER_LOCAL_SCRIPT": "{"}})];
         assert!(matches!(backend("v1", &broken), Backend::Never(_)));

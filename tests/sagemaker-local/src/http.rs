@@ -41,15 +41,25 @@ async fn aws(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap, body: By
     if let Some((protocol, operation, input)) = Protocol::read(uri.path(), &headers, &body) {
         return metrics(&app, protocol, &operation, input).await;
     }
-    let error = ApiError::unsupported(&format!("{} (no SageMaker or CloudWatch request)", uri.path()));
+    let error = ApiError::unsupported(&format!(
+        "{} (no SageMaker or CloudWatch request)",
+        uri.path()
+    ));
     json_error(&error)
 }
 
-async fn control_plane(app: &Arc<App>, operation: &str, headers: &HeaderMap, body: &Bytes) -> Response {
+async fn control_plane(
+    app: &Arc<App>,
+    operation: &str,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Response {
     let input: Value = match serde_json::from_slice(if body.is_empty() { b"{}" } else { body }) {
         Ok(input) => input,
         Err(error) => {
-            return json_error(&ApiError::serialization(format!("The request is not JSON: {error}")));
+            return json_error(&ApiError::serialization(format!(
+                "The request is not JSON: {error}"
+            )));
         }
     };
     let result = sagemaker::perform(app, operation, input.clone(), caller(headers)).await;
@@ -142,7 +152,13 @@ async fn invocation(
                 "InvokedProductionVariant": answer.variant,
             })
         });
-        recorder.write(app.clock.now(), "sagemaker-runtime", "InvokeEndpoint", &input, &output);
+        recorder.write(
+            app.clock.now(),
+            "sagemaker-runtime",
+            "InvokeEndpoint",
+            &input,
+            &output,
+        );
     }
     match result {
         Ok(answer) => {
@@ -153,7 +169,9 @@ async fn invocation(
             if let Some(attributes) = &answer.custom_attributes {
                 response = response.header("x-amzn-sagemaker-custom-attributes", attributes);
             }
-            response.body(Body::from(answer.body)).unwrap_or_else(|_| json_error(&ApiError::internal()))
+            response
+                .body(Body::from(answer.body))
+                .unwrap_or_else(|_| json_error(&ApiError::internal()))
         }
         Err(error) => {
             let mut body = error.extra.clone().unwrap_or_else(|| json!({}));
@@ -174,10 +192,17 @@ fn json_error(error: &ApiError) -> Response {
     ];
     // SageMaker's own error shapes spell it `Message`, the common ones `message`.
     let member = match error.code {
-        "ResourceInUse" | "ResourceNotFound" | "ResourceLimitExceeded" | "ConflictException" => "Message",
+        "ResourceInUse" | "ResourceNotFound" | "ResourceLimitExceeded" | "ConflictException" => {
+            "Message"
+        }
         _ => "message",
     };
-    (status(error), headers, json!({"__type": error.code, member: error.message}).to_string()).into_response()
+    (
+        status(error),
+        headers,
+        json!({"__type": error.code, member: error.message}).to_string(),
+    )
+        .into_response()
 }
 
 fn status(error: &ApiError) -> StatusCode {

@@ -15,7 +15,10 @@ pub(crate) fn required(value: &Value, member: &str) -> String {
 
 /// The elements of a list member; none if it is absent.
 pub(crate) fn list<'a>(value: &'a Value, member: &str) -> &'a [Value] {
-    value.get(member).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    value
+        .get(member)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
 }
 
 /// A copy of an object without some members.

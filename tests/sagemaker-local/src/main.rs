@@ -71,7 +71,11 @@ async fn main() -> anyhow::Result<()> {
     // Removed, with all in it, when it is dropped at the end.
     let temporary = match &args.data_dir {
         Some(_) => None,
-        None => Some(tempfile::Builder::new().prefix("sagemaker-local-").tempdir()?),
+        None => Some(
+            tempfile::Builder::new()
+                .prefix("sagemaker-local-")
+                .tempdir()?,
+        ),
     };
     let data_dir = match (&args.data_dir, &temporary) {
         (Some(given), _) => given.clone(),
@@ -91,7 +95,11 @@ async fn main() -> anyhow::Result<()> {
     tokio::spawn(drive::run(app.clone()));
     {
         let mut out = std::io::stdout().lock();
-        writeln!(out, "{}", serde_json::json!({"listening": format!("http://{address}")}))?;
+        writeln!(
+            out,
+            "{}",
+            serde_json::json!({"listening": format!("http://{address}")})
+        )?;
         out.flush()?;
     }
     tokio::select! {
@@ -104,9 +112,10 @@ async fn main() -> anyhow::Result<()> {
 
 /// Waits for SIGINT, SIGTERM, or the end of the process that started this one.
 async fn ended(outlive_parent: bool) {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
         tracing::error!("signals can't be received");
         return;
     };
@@ -131,7 +140,11 @@ fn stop_processes(app: &Arc<App>) {
     let world = app.world();
     for endpoint in world.endpoints.values() {
         let new = endpoint.deployment.iter().flat_map(|new| &new.variants);
-        endpoint.variants.iter().chain(new).for_each(|variant| variant.fleet.stop());
+        endpoint
+            .variants
+            .iter()
+            .chain(new)
+            .for_each(|variant| variant.fleet.stop());
     }
     world.jobs.values().for_each(training::Job::kill);
 }

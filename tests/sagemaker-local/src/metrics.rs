@@ -59,7 +59,11 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn new(delay: Range, seed: u64) -> Self {
-        Self { delay, seed, series: BTreeMap::new() }
+        Self {
+            delay,
+            seed,
+            series: BTreeMap::new(),
+        }
     }
 
     /// Counts one request. Latencies are in microseconds.
@@ -73,15 +77,27 @@ impl Metrics {
         latency: f64,
         overhead: f64,
     ) {
-        let series = self.series.entry((endpoint.to_owned(), variant.to_owned())).or_default();
+        let series = self
+            .series
+            .entry((endpoint.to_owned(), variant.to_owned()))
+            .or_default();
         let samples = series.entry(at.minute()).or_default();
         if samples.len() >= SAMPLES_A_MINUTE {
             if samples.len() == SAMPLES_A_MINUTE {
-                tracing::warn!(endpoint, variant, "too many requests in a minute; the rest is not counted");
+                tracing::warn!(
+                    endpoint,
+                    variant,
+                    "too many requests in a minute; the rest is not counted"
+                );
             }
             return;
         }
-        samples.push(Sample { at, outcome, latency: latency as f32, overhead: overhead as f32 });
+        samples.push(Sample {
+            at,
+            outcome,
+            latency: latency as f32,
+            overhead: overhead as f32,
+        });
         if series.len() > MINUTES_KEPT {
             series.pop_first();
         }
@@ -96,9 +112,13 @@ impl Metrics {
         minutes: std::ops::Range<i64>,
         now: Moment,
     ) -> Vec<(i64, Vec<f64>)> {
-        let Some(read) = reader(metric) else { return Vec::new() };
+        let Some(read) = reader(metric) else {
+            return Vec::new();
+        };
         let key = (endpoint.to_owned(), variant.to_owned());
-        let Some(series) = self.series.get(&key) else { return Vec::new() };
+        let Some(series) = self.series.get(&key) else {
+            return Vec::new();
+        };
         if minutes.start >= minutes.end {
             return Vec::new();
         }
@@ -118,9 +138,17 @@ impl Metrics {
         let of_endpoint = self.series.iter().filter(|((name, _), _)| name == endpoint);
         let counts = of_endpoint.filter_map(|((_, variant), series)| {
             let samples = series.get(&minute)?;
-            let count = |outcome| samples.iter().filter(|sample| sample.outcome == outcome).count();
-            let (client, server, none) =
-                (count(Outcome::Client), count(Outcome::Server), count(Outcome::NoAnswer));
+            let count = |outcome| {
+                samples
+                    .iter()
+                    .filter(|sample| sample.outcome == outcome)
+                    .count()
+            };
+            let (client, server, none) = (
+                count(Outcome::Client),
+                count(Outcome::Server),
+                count(Outcome::NoAnswer),
+            );
             let counts = json!({
                 "requests": samples.len(),
                 "errors_4xx": client,
@@ -148,9 +176,9 @@ fn reader(metric: &str) -> Option<fn(&Sample) -> Option<f64>> {
         "Invocation4XXErrors" => |sample| number(sample.outcome == Outcome::Client),
         "Invocation5XXErrors" => |sample| number(sample.outcome == Outcome::Server),
         "InvocationModelErrors" => |sample| number(sample.outcome != Outcome::Success),
-        "ModelLatency" => |sample| {
-            Some(f64::from(sample.latency)).filter(|_| sample.outcome != Outcome::NoAnswer)
-        },
+        "ModelLatency" => {
+            |sample| Some(f64::from(sample.latency)).filter(|_| sample.outcome != Outcome::NoAnswer)
+        }
         "OverheadLatency" => |sample| {
             Some(f64::from(sample.overhead)).filter(|_| sample.outcome != Outcome::NoAnswer)
         },
@@ -178,7 +206,10 @@ mod tests {
             metrics.record("e", "v1", at(second), Outcome::Success, 1000.0, 10.0);
         }
         let visible = |now: i64| {
-            metrics.values("e", "v1", "Invocations", 0..1, at(now)).first().map_or(0, |(_, values)| values.len())
+            metrics
+                .values("e", "v1", "Invocations", 0..1, at(now))
+                .first()
+                .map_or(0, |(_, values)| values.len())
         };
         assert_eq!(visible(60), 0);
         assert_eq!(visible(90 + 29), 30);
@@ -190,18 +221,30 @@ mod tests {
         let mut metrics = Metrics::new(Range { min: 0, max: 0 }, 1);
         metrics.record("e", "v1", at(0), Outcome::NoAnswer, 0.0, 0.0);
         let sum = |metric| -> f64 {
-            metrics.values("e", "v1", metric, 0..1, at(60)).iter().flat_map(|(_, values)| values).sum()
+            metrics
+                .values("e", "v1", metric, 0..1, at(60))
+                .iter()
+                .flat_map(|(_, values)| values)
+                .sum()
         };
         assert!((sum("Invocations") - 1.0).abs() < f64::EPSILON);
         assert!((sum("InvocationModelErrors") - 1.0).abs() < f64::EPSILON);
         assert!(sum("Invocation4XXErrors").abs() < f64::EPSILON);
         assert!(sum("Invocation5XXErrors").abs() < f64::EPSILON);
-        assert!(metrics.values("e", "v1", "ModelLatency", 0..1, at(60)).is_empty());
+        assert!(
+            metrics
+                .values("e", "v1", "ModelLatency", 0..1, at(60))
+                .is_empty()
+        );
     }
 
     #[test]
     fn unknown_metrics_have_no_values() {
         let metrics = Metrics::new(Range { min: 0, max: 0 }, 1);
-        assert!(metrics.values("e", "v1", "Nonsense", 0..1, at(60)).is_empty());
+        assert!(
+            metrics
+                .values("e", "v1", "Nonsense", 0..1, at(60))
+                .is_empty()
+        );
     }
 }

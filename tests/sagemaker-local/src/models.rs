@@ -45,17 +45,24 @@ pub(crate) fn create(call: &Call, world: &mut World, input: &Value) -> Result<Va
     }
     body.entry("EnableNetworkIsolation").or_insert(json!(false));
     world.tags.create(&arn, input);
-    let model = Resource { arn: arn.clone(), created: call.now, body };
+    let model = Resource {
+        arn: arn.clone(),
+        created: call.now,
+        body,
+    };
     let event = event(world, &model, call.now);
     world.models.insert(name, model);
     world.emit(event);
     Ok(json!({"ModelArn": arn}))
 }
 
-/// A container has an image or a package. What a package says can't be said again: AWS refuses an
-/// environment in both, and data in either beside the package.
+/// A container has an image or a package, never both. An environment may be in both: AWS refused
+/// that until January 2023 (aws/sagemaker-python-sdk, pull request 3581).
 fn check_container(world: &World, container: &Value) -> Result<(), ApiError> {
-    match (text(container, "ModelPackageName"), text(container, "Image")) {
+    match (
+        text(container, "ModelPackageName"),
+        text(container, "Image"),
+    ) {
         (None, None) => Err(ApiError::validation(
             "Container must have either Image or ModelPackageName specified.",
         )),
@@ -71,15 +78,6 @@ fn check_container(world: &World, container: &Value) -> Result<(), ApiError> {
                 return Err(ApiError::validation(format!(
                     "ModelPackage {} has no inference specification to make a model from.",
                     package.arn
-                )));
-            }
-            let own = container.get("Environment").filter(|env| env.as_object().is_some_and(|env| !env.is_empty()));
-            let packaged = package.containers().iter().find_map(|container| {
-                container.get("Environment").filter(|env| env.as_object().is_some_and(|env| !env.is_empty()))
-            });
-            if let (Some(own), Some(packaged)) = (own, packaged) {
-                return Err(ApiError::validation(format!(
-                    "Environment variable map cannot be specified both at Model Package {packaged} and Model {own}"
                 )));
             }
             Ok(())
@@ -119,7 +117,10 @@ pub(crate) fn delete(call: &Call, world: &mut World, input: &Value) -> Result<Va
 /// The model, or AWS's refusal.
 pub(crate) fn find<'a>(world: &'a World, name: &str) -> Result<&'a Resource, ApiError> {
     world.models.get(name).ok_or_else(|| {
-        ApiError::validation(format!("Could not find model \"{}\".", arn::sagemaker("model", name)))
+        ApiError::validation(format!(
+            "Could not find model \"{}\".",
+            arn::sagemaker("model", name)
+        ))
     })
 }
 
@@ -127,11 +128,18 @@ pub(crate) fn find<'a>(world: &'a World, name: &str) -> Result<&'a Resource, Api
 pub(crate) fn containers(world: &World, model: &Resource) -> Vec<Value> {
     let own: Vec<&Value> = match model.body.get("PrimaryContainer") {
         Some(primary) => vec![primary],
-        None => model.body.get("Containers").and_then(Value::as_array).into_iter().flatten().collect(),
+        None => model
+            .body
+            .get("Containers")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .collect(),
     };
     let mut all = Vec::new();
     for container in own {
-        let package = text(container, "ModelPackageName").and_then(|name| world.registry.find(name));
+        let package =
+            text(container, "ModelPackageName").and_then(|name| world.registry.find(name));
         match package {
             None => all.push(container.clone()),
             Some(package) => all.extend(package.containers().iter().map(|packaged| {
@@ -139,7 +147,10 @@ pub(crate) fn containers(world: &World, model: &Resource) -> Vec<Value> {
                 if let (Some(Value::Object(own)), Some(object)) =
                     (container.get("Environment"), packaged.as_object_mut())
                 {
-                    object.insert("Environment".into(), Value::Object(own.clone()));
+                    let merged = object.entry("Environment").or_insert_with(|| json!({}));
+                    if let Value::Object(merged) = merged {
+                        merged.extend(own.clone());
+                    }
                 }
                 packaged
             })),
@@ -151,10 +162,20 @@ pub(crate) fn containers(world: &World, model: &Resource) -> Vec<Value> {
 /// Only an approved version can be deployed.
 pub(crate) fn check_approval(world: &World, model: &Resource) -> Result<(), ApiError> {
     let primary = model.body.get("PrimaryContainer").into_iter();
-    let several = model.body.get("Containers").and_then(Value::as_array).into_iter().flatten();
-    for name in primary.chain(several).filter_map(|container| text(container, "ModelPackageName")) {
+    let several = model
+        .body
+        .get("Containers")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
+    for name in primary
+        .chain(several)
+        .filter_map(|container| text(container, "ModelPackageName"))
+    {
         let Some(package) = world.registry.find(name) else {
-            return Err(ApiError::validation(format!("ModelPackage {name} does not exist.")));
+            return Err(ApiError::validation(format!(
+                "ModelPackage {name} does not exist."
+            )));
         };
         match package.approval() {
             None | Some("Approved") => {}
@@ -174,5 +195,10 @@ fn event(world: &World, model: &Resource, at: Moment) -> Event {
     detail.insert("ModelArn".into(), json!(model.arn));
     detail.insert("CreationTime".into(), json!(model.created.as_millis()));
     detail.insert("Tags".into(), world.tags.map(&model.arn));
-    Event::new(at, "SageMaker Model State Change", &model.arn, Value::Object(detail))
+    Event::new(
+        at,
+        "SageMaker Model State Change",
+        &model.arn,
+        Value::Object(detail),
+    )
 }

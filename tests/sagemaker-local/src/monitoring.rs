@@ -74,7 +74,11 @@ impl Schedule {
         if let Some(endpoint) = &self.endpoint {
             body.insert("EndpointName".into(), json!(endpoint));
         }
-        if let Some(kind) = self.body.get("MonitoringScheduleConfig").and_then(|config| config.get("MonitoringType")) {
+        if let Some(kind) = self
+            .body
+            .get("MonitoringScheduleConfig")
+            .and_then(|config| config.get("MonitoringType"))
+        {
             body.insert("MonitoringType".into(), kind.clone());
         }
         if let Some(last) = self.executions.last() {
@@ -85,14 +89,17 @@ impl Schedule {
 }
 
 fn job_definition(body: &Map<String, Value>) -> Option<&Value> {
-    body.get("MonitoringScheduleConfig")?.get("MonitoringJobDefinition")
+    body.get("MonitoringScheduleConfig")?
+        .get("MonitoringJobDefinition")
 }
 
 pub(crate) fn create(call: &Call, world: &mut World, input: &Value) -> Result<Value, ApiError> {
     let name = required(input, "MonitoringScheduleName");
     let arn = arn::sagemaker("monitoring-schedule", &name);
     if world.monitoring.schedules.contains_key(&name) {
-        return Err(ApiError::in_use(format!("Monitoring Schedule with name {name} already exists: {arn}")));
+        return Err(ApiError::in_use(format!(
+            "Monitoring Schedule with name {name} already exists: {arn}"
+        )));
     }
     let body = without(input, &["Tags", "MonitoringScheduleName"]);
     let endpoint = job_definition(&body).and_then(|definition| {
@@ -130,24 +137,33 @@ pub(crate) fn list_schedules(
         .schedules
         .iter()
         .filter(|(_, schedule)| {
-            text(input, "EndpointName").is_none_or(|wanted| schedule.endpoint.as_deref() == Some(wanted))
+            text(input, "EndpointName")
+                .is_none_or(|wanted| schedule.endpoint.as_deref() == Some(wanted))
         })
         .map(|(name, schedule)| Row {
             name: name.clone(),
             status: schedule.status.to_owned(),
             created: schedule.created,
             modified: schedule.modified,
-            summary: Value::Object(pick(&schedule.describe(name, Moment::json), &[
-                "MonitoringScheduleName",
-                "MonitoringScheduleArn",
-                "CreationTime",
-                "LastModifiedTime",
-                "MonitoringScheduleStatus",
-                "EndpointName",
-                "MonitoringType",
-            ])),
+            summary: Value::Object(pick(
+                &schedule.describe(name, Moment::json),
+                &[
+                    "MonitoringScheduleName",
+                    "MonitoringScheduleArn",
+                    "CreationTime",
+                    "LastModifiedTime",
+                    "MonitoringScheduleStatus",
+                    "EndpointName",
+                    "MonitoringType",
+                ],
+            )),
         });
-    page::answer(input, "MonitoringScheduleSummaries", rows.collect(), Order::Descending)
+    page::answer(
+        input,
+        "MonitoringScheduleSummaries",
+        rows.collect(),
+        Order::Descending,
+    )
 }
 
 pub(crate) fn list_executions(
@@ -155,10 +171,15 @@ pub(crate) fn list_executions(
     world: &mut World,
     input: &Value,
 ) -> Result<Value, ApiError> {
-    let schedules = world.monitoring.schedules.iter().filter(|(name, schedule)| {
-        text(input, "MonitoringScheduleName").is_none_or(|wanted| wanted == name.as_str())
-            && text(input, "EndpointName").is_none_or(|wanted| schedule.endpoint.as_deref() == Some(wanted))
-    });
+    let schedules = world
+        .monitoring
+        .schedules
+        .iter()
+        .filter(|(name, schedule)| {
+            text(input, "MonitoringScheduleName").is_none_or(|wanted| wanted == name.as_str())
+                && text(input, "EndpointName")
+                    .is_none_or(|wanted| schedule.endpoint.as_deref() == Some(wanted))
+        });
     let rows = schedules.flat_map(|(name, schedule)| {
         schedule.executions.iter().map(|execution| {
             let time = |member: &str| {
@@ -173,7 +194,12 @@ pub(crate) fn list_executions(
             }
         })
     });
-    page::answer(input, "MonitoringExecutionSummaries", rows.collect(), Order::Descending)
+    page::answer(
+        input,
+        "MonitoringExecutionSummaries",
+        rows.collect(),
+        Order::Descending,
+    )
 }
 
 pub(crate) fn stop(call: &Call, world: &mut World, input: &Value) -> Result<Value, ApiError> {
@@ -215,9 +241,14 @@ pub(crate) fn describe_processing(
     input: &Value,
 ) -> Result<Value, ApiError> {
     let name = required(input, "ProcessingJobName");
-    world.monitoring.processing.get(&name).cloned().ok_or_else(|| {
-        ApiError::validation(format!("Could not find requested job with name: {name}"))
-    })
+    world
+        .monitoring
+        .processing
+        .get(&name)
+        .cloned()
+        .ok_or_else(|| {
+            ApiError::validation(format!("Could not find requested job with name: {name}"))
+        })
 }
 
 fn find<'a>(world: &'a World, name: &str) -> Result<&'a Schedule, ApiError> {
@@ -231,12 +262,21 @@ fn find<'a>(world: &'a World, name: &str) -> Result<&'a Schedule, ApiError> {
 
 fn event(schedule: &Schedule, name: &str, at: Moment) -> Event {
     let detail = schedule.describe(name, |at| json!(at.as_millis()));
-    Event::new(at, "SageMaker Monitoring Schedule State Change", &schedule.arn, detail)
+    Event::new(
+        at,
+        "SageMaker Monitoring Schedule State Change",
+        &schedule.arn,
+        detail,
+    )
 }
 
 /// `2026/03/01/12`: Model Monitor files its results by the hour.
 fn hour_folder(end: Moment) -> String {
-    end.iso_seconds().chars().take(13).collect::<String>().replace(['-', 'T'], "/")
+    end.iso_seconds()
+        .chars()
+        .take(13)
+        .collect::<String>()
+        .replace(['-', 'T'], "/")
 }
 
 /// Makes it look as if a monitoring job had run and found something: the findings in S3, a
@@ -254,12 +294,25 @@ pub(crate) async fn report(app: &Arc<App>, violation: Violation) -> anyhow::Resu
         let (name, schedule) = schedules
             .iter()
             .find(|(name, schedule)| {
-                violation.schedule.as_deref().is_none_or(|wanted| wanted == name.as_str())
-                    && violation.endpoint.as_deref().is_none_or(|wanted| schedule.endpoint.as_deref() == Some(wanted))
+                violation
+                    .schedule
+                    .as_deref()
+                    .is_none_or(|wanted| wanted == name.as_str())
+                    && violation
+                        .endpoint
+                        .as_deref()
+                        .is_none_or(|wanted| schedule.endpoint.as_deref() == Some(wanted))
             })
-            .context("there is no such monitoring schedule; create one with CreateMonitoringSchedule")?;
+            .context(
+                "there is no such monitoring schedule; create one with CreateMonitoringSchedule",
+            )?;
         let job = format!("model-monitoring-{}{suffix}", end.as_millis() / 1000);
-        (name.clone(), schedule.body.clone(), schedule.endpoint.clone(), job)
+        (
+            name.clone(),
+            schedule.body.clone(),
+            schedule.endpoint.clone(),
+            job,
+        )
     };
     let definition = job_definition(&body)
         .context("the schedule has no MonitoringJobDefinition, which says where its output goes")?;
@@ -275,16 +328,32 @@ pub(crate) async fn report(app: &Arc<App>, violation: Violation) -> anyhow::Resu
     );
     let uri = format!("{folder}/constraint_violations.json");
     let findings = json!({"version": 0.0, "violations": violation.violations});
-    storage::write(&app.aws()?.s3, &uri, ByteStream::from(findings.to_string().into_bytes())).await?;
+    storage::write(
+        &app.aws()?.s3,
+        &uri,
+        ByteStream::from(findings.to_string().into_bytes()),
+    )
+    .await?;
 
     let arn = arn::sagemaker("processing-job", &job);
     let mut world = app.world();
-    let schedule = world.monitoring.schedules.get_mut(&name).context("the schedule was deleted meanwhile")?;
-    let status = if violation.violations.is_empty() { "Completed" } else { "CompletedWithViolations" };
+    let schedule = world
+        .monitoring
+        .schedules
+        .get_mut(&name)
+        .context("the schedule was deleted meanwhile")?;
+    let status = if violation.violations.is_empty() {
+        "Completed"
+    } else {
+        "CompletedWithViolations"
+    };
     let exit = if violation.violations.is_empty() {
         "Completed: Job completed successfully with no violations.".to_owned()
     } else {
-        format!("CompletedWithViolations: Job completed successfully with {} violations.", violation.violations.len())
+        format!(
+            "CompletedWithViolations: Job completed successfully with {} violations.",
+            violation.violations.len()
+        )
     };
     let mut execution = json!({
         "MonitoringScheduleName": name,
@@ -304,16 +373,35 @@ pub(crate) async fn report(app: &Arc<App>, violation: Violation) -> anyhow::Resu
     schedule.modified = now;
     let schedule_arn = schedule.arn.clone();
     let schedule_event = event(schedule, &name, now);
-    let described = processing_job(definition, &job, &arn, &schedule_arn, &exit, &folder, end, now);
+    let described = processing_job(
+        definition,
+        &job,
+        &arn,
+        &schedule_arn,
+        &exit,
+        &folder,
+        end,
+        now,
+    );
     let mut detail = described.clone();
-    for member in ["CreationTime", "LastModifiedTime", "ProcessingStartTime", "ProcessingEndTime"] {
+    for member in [
+        "CreationTime",
+        "LastModifiedTime",
+        "ProcessingStartTime",
+        "ProcessingEndTime",
+    ] {
         let seconds = detail[member].as_f64().unwrap_or_default();
         detail[member] = json!(Moment::from_epoch_seconds(seconds).as_millis());
     }
     detail["Tags"] = json!({});
     world.monitoring.processing.insert(job.clone(), described);
     world.tags.create(&arn, &json!({}));
-    world.emit(Event::new(now, "SageMaker Processing Job State Change", &arn, detail));
+    world.emit(Event::new(
+        now,
+        "SageMaker Processing Job State Change",
+        &arn,
+        detail,
+    ));
     world.emit(schedule_event);
     Ok(json!({"processing_job": job, "processing_job_arn": arn, "constraint_violations": uri}))
 }
@@ -329,7 +417,10 @@ fn processing_job(
     end: Moment,
     now: Moment,
 ) -> Value {
-    let app = definition.get("MonitoringAppSpecification").cloned().unwrap_or_else(|| json!({}));
+    let app = definition
+        .get("MonitoringAppSpecification")
+        .cloned()
+        .unwrap_or_else(|| json!({}));
     let mut body = json!({
         "ProcessingJobName": job,
         "ProcessingJobArn": arn,

@@ -70,7 +70,9 @@ impl Package {
 
     /// The containers that a model made from this package has.
     pub(crate) fn containers(&self) -> &[Value] {
-        self.body.get("InferenceSpecification").map_or(&[], |spec| list(spec, "Containers"))
+        self.body
+            .get("InferenceSpecification")
+            .map_or(&[], |spec| list(spec, "Containers"))
     }
 
     fn describe(&self, time: impl Fn(Moment) -> Value) -> Map<String, Value> {
@@ -104,8 +106,15 @@ impl Package {
         if self.is_versioned() {
             detail.remove("ModelPackageName");
         }
-        detail.entry("LastModifiedTime").or_insert_with(|| json!(at.iso()));
-        Event::new(at, "SageMaker Model Package State Change", &self.arn, Value::Object(detail))
+        detail
+            .entry("LastModifiedTime")
+            .or_insert_with(|| json!(at.iso()));
+        Event::new(
+            at,
+            "SageMaker Model Package State Change",
+            &self.arn,
+            Value::Object(detail),
+        )
     }
 
     fn row(&self) -> Row {
@@ -143,14 +152,19 @@ pub(crate) fn create_group(
     let name = required(input, "ModelPackageGroupName");
     let arn = arn::sagemaker("model-package-group", &name);
     if world.registry.groups.contains_key(&name) {
-        return Err(ApiError::validation(format!("Model Package Group already exists: {arn}")));
+        return Err(ApiError::validation(format!(
+            "Model Package Group already exists: {arn}"
+        )));
     }
     world.tags.create(&arn, input);
     let group = Group {
         arn: arn.clone(),
         created: call.now,
         by: call.user(),
-        body: pick(input, &["ModelPackageGroupName", "ModelPackageGroupDescription"]),
+        body: pick(
+            input,
+            &["ModelPackageGroupName", "ModelPackageGroupDescription"],
+        ),
         last_version: 0,
     };
     world.registry.groups.insert(name, group);
@@ -162,7 +176,10 @@ pub(crate) fn describe_group(
     world: &mut World,
     input: &Value,
 ) -> Result<Value, ApiError> {
-    let group = group(&mut world.registry, &required(input, "ModelPackageGroupName"))?;
+    let group = group(
+        &mut world.registry,
+        &required(input, "ModelPackageGroupName"),
+    )?;
     let mut body = group.body.clone();
     body.insert("ModelPackageGroupArn".into(), json!(group.arn));
     body.insert("CreationTime".into(), group.created.json());
@@ -189,7 +206,12 @@ pub(crate) fn list_groups(
             summary: Value::Object(summary),
         }
     });
-    page::answer(input, "ModelPackageGroupSummaryList", rows.collect(), Order::Ascending)
+    page::answer(
+        input,
+        "ModelPackageGroupSummaryList",
+        rows.collect(),
+        Order::Ascending,
+    )
 }
 
 pub(crate) fn delete_group(
@@ -201,7 +223,10 @@ pub(crate) fn delete_group(
     let arn = group(&mut world.registry, &given)?.arn.clone();
     let name = arn::name_of("model-package-group", &arn).to_owned();
     let belongs = |package: &Package| {
-        package.version.as_ref().is_some_and(|(group, _)| *group == name)
+        package
+            .version
+            .as_ref()
+            .is_some_and(|(group, _)| *group == name)
     };
     if world.registry.packages.values().any(belongs) {
         return Err(ApiError::conflict(
@@ -224,7 +249,10 @@ pub(crate) fn create(call: &Call, world: &mut World, input: &Value) -> Result<Va
             "The client token was used before with different parameters.",
         ));
     }
-    let (name, arn, version) = match (text(input, "ModelPackageName"), text(input, "ModelPackageGroupName")) {
+    let (name, arn, version) = match (
+        text(input, "ModelPackageName"),
+        text(input, "ModelPackageGroupName"),
+    ) {
         (Some(_), Some(_)) => {
             return Err(ApiError::validation(
                 "Both ModelPackageName and ModelPackageGroupName are provided in the input. Cannot determine which one to use.",
@@ -234,7 +262,9 @@ pub(crate) fn create(call: &Call, world: &mut World, input: &Value) -> Result<Va
         (Some(name), None) => {
             let arn = arn::sagemaker("model-package", name);
             if world.registry.packages.contains_key(&arn) {
-                return Err(ApiError::validation(format!("Model Package already exists: {arn}")));
+                return Err(ApiError::validation(format!(
+                    "Model Package already exists: {arn}"
+                )));
             }
             (name.to_owned(), arn, None)
         }
@@ -252,20 +282,39 @@ pub(crate) fn create(call: &Call, world: &mut World, input: &Value) -> Result<Va
             (name.clone(), arn, Some((name, version)))
         }
     };
-    let mut body = without(input, &["ClientToken", "Tags", "ModelPackageName", "ModelPackageGroupName"]);
+    let mut body = without(
+        input,
+        &[
+            "ClientToken",
+            "Tags",
+            "ModelPackageName",
+            "ModelPackageGroupName",
+        ],
+    );
     if version.is_some() {
-        body.entry("ModelApprovalStatus").or_insert(json!("PendingManualApproval"));
+        body.entry("ModelApprovalStatus")
+            .or_insert(json!("PendingManualApproval"));
     }
     add_digests(&mut body);
-    let package =
-        Package { arn: arn.clone(), version, name, created: call.now, modified: None, by: call.user(), body };
+    let package = Package {
+        arn: arn.clone(),
+        version,
+        name,
+        created: call.now,
+        modified: None,
+        by: call.user(),
+        body,
+    };
     let event = package.event(call.now);
     if !package.is_versioned() {
         world.tags.create(&arn, input);
     }
     world.registry.packages.insert(arn.clone(), package);
     if let Some(token) = text(input, "ClientToken") {
-        world.registry.tokens.insert(token.to_owned(), (input.clone(), arn.clone()));
+        world
+            .registry
+            .tokens
+            .insert(token.to_owned(), (input.clone(), arn.clone()));
     }
     world.emit(event);
     Ok(json!({"ModelPackageArn": arn}))
@@ -289,7 +338,10 @@ pub(crate) fn update(call: &Call, world: &mut World, input: &Value) -> Result<Va
         Some(Value::Object(metadata)) => metadata.clone(),
         _ => Map::new(),
     };
-    for key in list(input, "CustomerMetadataPropertiesToRemove").iter().filter_map(Value::as_str) {
+    for key in list(input, "CustomerMetadataPropertiesToRemove")
+        .iter()
+        .filter_map(Value::as_str)
+    {
         metadata.remove(key);
     }
     if let Some(Value::Object(added)) = input.get("CustomerMetadataProperties") {
@@ -303,7 +355,9 @@ pub(crate) fn update(call: &Call, world: &mut World, input: &Value) -> Result<Va
     if metadata.is_empty() {
         package.body.remove("CustomerMetadataProperties");
     } else {
-        package.body.insert("CustomerMetadataProperties".into(), Value::Object(metadata));
+        package
+            .body
+            .insert("CustomerMetadataProperties".into(), Value::Object(metadata));
     }
     package.body.extend(pick(
         input,
@@ -341,14 +395,21 @@ pub(crate) fn list_packages(
     });
     let rows = world.registry.packages.values().filter(|package| {
         let group = package.version.as_ref().map(|(group, _)| group);
-        wanted_group.as_ref().is_none_or(|wanted| group == Some(wanted))
+        wanted_group
+            .as_ref()
+            .is_none_or(|wanted| group == Some(wanted))
             && (kind == "Both" || (kind == "Versioned") == package.is_versioned())
             && text(input, "ModelApprovalStatus")
                 .is_none_or(|status| package.approval() == Some(status))
     });
     // Versions of one moment keep their order: 10 comes after 9.
     let mut rows: Vec<(u32, Row)> = rows
-        .map(|package| (package.version.as_ref().map_or(0, |(_, number)| *number), package.row()))
+        .map(|package| {
+            (
+                package.version.as_ref().map_or(0, |(_, number)| *number),
+                package.row(),
+            )
+        })
         .collect();
     rows.sort_by_key(|(version, _)| *version);
     let rows = rows.into_iter().map(|(_, row)| row).collect();
@@ -356,7 +417,9 @@ pub(crate) fn list_packages(
 }
 
 pub(crate) fn delete(_call: &Call, world: &mut World, input: &Value) -> Result<Value, ApiError> {
-    let arn = package(&mut world.registry, &required(input, "ModelPackageName"))?.arn.clone();
+    let arn = package(&mut world.registry, &required(input, "ModelPackageName"))?
+        .arn
+        .clone();
     world.registry.packages.remove(&arn);
     world.tags.remove(&arn);
     Ok(json!({}))
@@ -390,7 +453,9 @@ fn add_digests(body: &mut Map<String, Value>) {
         .and_then(|spec| spec.get_mut("Containers"))
         .and_then(Value::as_array_mut);
     for container in containers.into_iter().flatten() {
-        let Some(digest) = text(container, "Image").map(image_digest) else { continue };
+        let Some(digest) = text(container, "Image").map(image_digest) else {
+            continue;
+        };
         if let Some(object) = container.as_object_mut() {
             object.entry("ImageDigest").or_insert(json!(digest));
         }

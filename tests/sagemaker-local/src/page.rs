@@ -44,7 +44,12 @@ pub(crate) fn answer(
     if order == Order::Descending {
         rows.reverse();
     }
-    cut(input, member, rows.into_iter().map(|row| row.summary).collect(), 10)
+    cut(
+        input,
+        member,
+        rows.into_iter().map(|row| row.summary).collect(),
+        10,
+    )
 }
 
 /// Cuts a list into pages of `MaxResults`, else `default`.
@@ -87,10 +92,16 @@ pub(crate) fn read_token(token: &str) -> Option<usize> {
 
 fn keeps(input: &Value, row: &Row) -> bool {
     let after = |member: &str, at: Moment| {
-        input.get(member).and_then(Value::as_f64).is_none_or(|bound| at.epoch_seconds() > bound)
+        input
+            .get(member)
+            .and_then(Value::as_f64)
+            .is_none_or(|bound| at.epoch_seconds() > bound)
     };
     let before = |member: &str, at: Moment| {
-        input.get(member).and_then(Value::as_f64).is_none_or(|bound| at.epoch_seconds() < bound)
+        input
+            .get(member)
+            .and_then(Value::as_f64)
+            .is_none_or(|bound| at.epoch_seconds() < bound)
     };
     text(input, "NameContains")
         .is_none_or(|part| row.name.to_lowercase().contains(&part.to_lowercase()))
@@ -114,7 +125,12 @@ mod tests {
                 let at = Moment::from_millis(index * 1000);
                 Row {
                     name: format!("job-{index:02}"),
-                    status: if index % 2 == 0 { "Completed" } else { "Failed" }.to_owned(),
+                    status: if index % 2 == 0 {
+                        "Completed"
+                    } else {
+                        "Failed"
+                    }
+                    .to_owned(),
                     created: at,
                     modified: at,
                     summary: json!({"Name": format!("job-{index:02}")}),
@@ -129,8 +145,16 @@ mod tests {
         let mut seen = Vec::new();
         loop {
             let page = answer(&input, "Jobs", rows(), Order::Ascending).unwrap();
-            seen.extend(page["Jobs"].as_array().unwrap().iter().map(|job| job["Name"].clone()));
-            let Some(token) = page.get("NextToken") else { break };
+            seen.extend(
+                page["Jobs"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|job| job["Name"].clone()),
+            );
+            let Some(token) = page.get("NextToken") else {
+                break;
+            };
             input["NextToken"] = token.clone();
         }
         assert_eq!(seen.len(), 25);
@@ -139,14 +163,19 @@ mod tests {
 
     #[test]
     fn a_token_that_was_not_given_out_is_refused() {
-        let error = answer(&json!({"NextToken": "x"}), "Jobs", rows(), Order::Ascending).unwrap_err();
+        let error =
+            answer(&json!({"NextToken": "x"}), "Jobs", rows(), Order::Ascending).unwrap_err();
         assert_eq!(error.message, "Invalid NextToken");
     }
 
     #[test]
     fn filters_hold_together() {
-        let input = json!({"StatusEquals": "Failed", "NameContains": "JOB-1", "CreationTimeAfter": 14.0});
+        let input =
+            json!({"StatusEquals": "Failed", "NameContains": "JOB-1", "CreationTimeAfter": 14.0});
         let page = answer(&input, "Jobs", rows(), Order::Ascending).unwrap();
-        assert_eq!(page["Jobs"], json!([{"Name": "job-15"}, {"Name": "job-17"}, {"Name": "job-19"}]));
+        assert_eq!(
+            page["Jobs"],
+            json!([{"Name": "job-15"}, {"Name": "job-17"}, {"Name": "job-19"}])
+        );
     }
 }

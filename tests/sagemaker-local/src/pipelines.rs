@@ -99,7 +99,9 @@ pub(crate) fn update(call: &Call, world: &mut World, input: &Value) -> Result<Va
     if text(input, "PipelineDefinition").is_some() {
         steps(definition(input)?)?;
     }
-    let Some(pipeline) = world.pipelines.pipelines.get_mut(&name) else { return Ok(json!({})) };
+    let Some(pipeline) = world.pipelines.pipelines.get_mut(&name) else {
+        return Ok(json!({}));
+    };
     pipeline.body.extend(without(input, &["PipelineName"]));
     pipeline.modified = call.now;
     pipeline.version += 1;
@@ -134,11 +136,20 @@ pub(crate) fn list_pipelines(
     input: &Value,
 ) -> Result<Value, ApiError> {
     let prefix = text(input, "PipelineNamePrefix").unwrap_or_default();
-    let named = world.pipelines.pipelines.iter().filter(|(name, _)| name.starts_with(prefix));
+    let named = world
+        .pipelines
+        .pipelines
+        .iter()
+        .filter(|(name, _)| name.starts_with(prefix));
     let rows = named.map(|(name, pipeline)| {
         let mut summary = pick(
             &Value::Object(pipeline.body.clone()),
-            &["PipelineName", "PipelineDisplayName", "PipelineDescription", "RoleArn"],
+            &[
+                "PipelineName",
+                "PipelineDisplayName",
+                "PipelineDescription",
+                "RoleArn",
+            ],
         );
         summary.insert("PipelineArn".into(), json!(pipeline.arn));
         summary.insert("CreationTime".into(), pipeline.created.json());
@@ -151,7 +162,12 @@ pub(crate) fn list_pipelines(
             summary: Value::Object(summary),
         }
     });
-    page::answer(input, "PipelineSummaries", rows.collect(), Order::Descending)
+    page::answer(
+        input,
+        "PipelineSummaries",
+        rows.collect(),
+        Order::Descending,
+    )
 }
 
 pub(crate) fn start(call: &Call, world: &mut World, input: &Value) -> Result<Value, ApiError> {
@@ -160,14 +176,22 @@ pub(crate) fn start(call: &Call, world: &mut World, input: &Value) -> Result<Val
     if let Some(arn) = world.pipelines.tokens.get(&token) {
         return Ok(json!({"PipelineExecutionArn": arn}));
     }
-    let definition: Value = serde_json::from_str(definition(&Value::Object(pipeline.body.clone()))?)
-        .map_err(|error| ApiError::validation(format!("Invalid pipeline definition: {error}")))?;
+    let definition: Value = serde_json::from_str(definition(&Value::Object(
+        pipeline.body.clone(),
+    ))?)
+    .map_err(|error| ApiError::validation(format!("Invalid pipeline definition: {error}")))?;
     let parameters = parameters(&definition, list(input, "PipelineParameters"))?;
     let steps = steps(&definition.to_string())?;
     let id = world.suffix(12);
     let arn = format!("{}/execution/{id}", arn::sagemaker("pipeline", &name));
     let body = without(input, &["PipelineName", "ClientRequestToken"]);
-    let variables = Variables { parameters, pipeline: name.clone(), id: id.clone(), arn: arn.clone(), at: call.now };
+    let variables = Variables {
+        parameters,
+        pipeline: name.clone(),
+        id: id.clone(),
+        arn: arn.clone(),
+        at: call.now,
+    };
     let mut filled = Vec::new();
     for mut step in steps {
         match variables.fill(&step.arguments, 0) {
@@ -205,10 +229,17 @@ pub(crate) fn describe_execution(
 ) -> Result<Value, ApiError> {
     let arn = required(input, "PipelineExecutionArn");
     let execution = execution(world, &arn)?;
-    let mut body = without(&Value::Object(execution.body.clone()), &["PipelineParameters"]);
-    body.insert("PipelineArn".into(), json!(arn::sagemaker("pipeline", &execution.pipeline)));
+    let mut body = without(
+        &Value::Object(execution.body.clone()),
+        &["PipelineParameters"],
+    );
+    body.insert(
+        "PipelineArn".into(),
+        json!(arn::sagemaker("pipeline", &execution.pipeline)),
+    );
     body.insert("PipelineExecutionArn".into(), json!(arn));
-    body.entry("PipelineExecutionDisplayName").or_insert(json!(format!("execution-{}", execution.id)));
+    body.entry("PipelineExecutionDisplayName")
+        .or_insert(json!(format!("execution-{}", execution.id)));
     body.insert("PipelineExecutionStatus".into(), json!(execution.status));
     body.insert("CreationTime".into(), execution.created.json());
     body.insert("LastModifiedTime".into(), execution.modified.json());
@@ -225,8 +256,11 @@ pub(crate) fn list_executions(
     input: &Value,
 ) -> Result<Value, ApiError> {
     let (name, _) = find(world, &required(input, "PipelineName"))?;
-    let of_pipeline =
-        world.pipelines.executions.iter().filter(|(_, execution)| execution.pipeline == name);
+    let of_pipeline = world
+        .pipelines
+        .executions
+        .iter()
+        .filter(|(_, execution)| execution.pipeline == name);
     let rows = of_pipeline.map(|(arn, execution)| {
         let mut summary = json!({
             "PipelineExecutionArn": arn,
@@ -234,7 +268,10 @@ pub(crate) fn list_executions(
             "PipelineExecutionStatus": execution.status,
             "PipelineExecutionDisplayName": format!("execution-{}", execution.id),
         });
-        for member in ["PipelineExecutionDisplayName", "PipelineExecutionDescription"] {
+        for member in [
+            "PipelineExecutionDisplayName",
+            "PipelineExecutionDescription",
+        ] {
             if let Some(value) = execution.body.get(member) {
                 summary[member] = value.clone();
             }
@@ -247,7 +284,12 @@ pub(crate) fn list_executions(
             summary,
         }
     });
-    page::answer(input, "PipelineExecutionSummaries", rows.collect(), Order::Descending)
+    page::answer(
+        input,
+        "PipelineExecutionSummaries",
+        rows.collect(),
+        Order::Descending,
+    )
 }
 
 pub(crate) fn list_steps(
@@ -261,7 +303,8 @@ pub(crate) fn list_steps(
         .iter()
         .filter(|step| step.started.is_some())
         .map(|step| {
-            let mut body = json!({"StepName": step.name, "StepStatus": step.status, "AttemptCount": 1});
+            let mut body =
+                json!({"StepName": step.name, "StepStatus": step.status, "AttemptCount": 1});
             if let Some(started) = step.started {
                 body["StartTime"] = started.json();
             }
@@ -293,7 +336,10 @@ fn find<'a>(world: &'a World, given: &str) -> Result<(String, &'a Pipeline), Api
         .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
         .map(|(name, pipeline)| (name.clone(), pipeline))
         .ok_or_else(|| {
-            ApiError::not_found(format!("Pipeline '{}' does not exist.", arn::sagemaker("pipeline", wanted)))
+            ApiError::not_found(format!(
+                "Pipeline '{}' does not exist.",
+                arn::sagemaker("pipeline", wanted)
+            ))
         })
 }
 
@@ -307,7 +353,9 @@ fn execution<'a>(world: &'a World, arn: &str) -> Result<&'a Execution, ApiError>
 
 fn definition(body: &Value) -> Result<&str, ApiError> {
     text(body, "PipelineDefinition").ok_or_else(|| {
-        ApiError::validation("PipelineDefinition must be specified (definitions in S3 are not implemented here).")
+        ApiError::validation(
+            "PipelineDefinition must be specified (definitions in S3 are not implemented here).",
+        )
     })
 }
 
@@ -324,12 +372,16 @@ fn steps(definition: &str) -> Result<Vec<Step>, ApiError> {
     let mut open: Vec<Step> = given.iter().map(step).collect();
     let names: BTreeSet<String> = open.iter().map(|step| step.name.clone()).collect();
     if names.len() != open.len() || names.contains("") {
-        return Err(ApiError::validation("Invalid pipeline definition: step names must be unique."));
+        return Err(ApiError::validation(
+            "Invalid pipeline definition: step names must be unique.",
+        ));
     }
     let mut ordered: Vec<Step> = Vec::new();
     while !open.is_empty() {
         let ready = open.iter().position(|step| {
-            step.after.iter().all(|before| ordered.iter().any(|done| done.name == *before))
+            step.after
+                .iter()
+                .all(|before| ordered.iter().any(|done| done.name == *before))
         });
         let Some(index) = ready else {
             return Err(ApiError::validation(
@@ -346,7 +398,11 @@ fn step(given: &Value) -> Step {
         name: required(given, "Name"),
         kind: required(given, "Type"),
         arguments: given.get("Arguments").cloned().unwrap_or_else(|| json!({})),
-        after: list(given, "DependsOn").iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        after: list(given, "DependsOn")
+            .iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect(),
         status: "Starting",
         started: None,
         ended: None,
@@ -362,15 +418,24 @@ fn parameters(definition: &Value, given: &[Value]) -> Result<BTreeMap<String, Va
         let name = required(parameter, "Name");
         let own = given.iter().find(|one| text(one, "Name") == Some(&name));
         let value = match (own, parameter.get("DefaultValue")) {
-            (Some(own), _) => typed(&required(own, "Value"), text(parameter, "Type").unwrap_or("String")),
+            (Some(own), _) => typed(
+                &required(own, "Value"),
+                text(parameter, "Type").unwrap_or("String"),
+            ),
             (None, Some(default)) => default.clone(),
             (None, None) => {
-                return Err(ApiError::validation(format!("Pipeline parameter {name} has no value.")));
+                return Err(ApiError::validation(format!(
+                    "Pipeline parameter {name} has no value."
+                )));
             }
         };
         all.insert(name, value);
     }
-    if let Some(unknown) = given.iter().map(|one| required(one, "Name")).find(|name| !all.contains_key(name)) {
+    if let Some(unknown) = given
+        .iter()
+        .map(|one| required(one, "Name"))
+        .find(|name| !all.contains_key(name))
+    {
         return Err(ApiError::validation(format!(
             "Unknown pipeline parameter: {unknown} is not in the definition."
         )));
@@ -380,9 +445,15 @@ fn parameters(definition: &Value, given: &[Value]) -> Result<BTreeMap<String, Va
 
 fn typed(text: &str, kind: &str) -> Value {
     match kind {
-        "Integer" => text.parse::<i64>().map_or(json!(text), |number| json!(number)),
-        "Float" => text.parse::<f64>().map_or(json!(text), |number| json!(number)),
-        "Boolean" => text.parse::<bool>().map_or(json!(text), |truth| json!(truth)),
+        "Integer" => text
+            .parse::<i64>()
+            .map_or(json!(text), |number| json!(number)),
+        "Float" => text
+            .parse::<f64>()
+            .map_or(json!(text), |number| json!(number)),
+        "Boolean" => text
+            .parse::<bool>()
+            .map_or(json!(text), |truth| json!(truth)),
         _ => json!(text),
     }
 }
@@ -402,9 +473,14 @@ impl Variables {
             return Err("The arguments are nested too deeply.".to_owned());
         }
         match value {
-            Value::Array(items) => items.iter().map(|item| self.fill(item, depth + 1)).collect(),
+            Value::Array(items) => items
+                .iter()
+                .map(|item| self.fill(item, depth + 1))
+                .collect(),
             Value::Object(object) => {
-                if let (1, Some(reference)) = (object.len(), object.get("Get").and_then(Value::as_str)) {
+                if let (1, Some(reference)) =
+                    (object.len(), object.get("Get").and_then(Value::as_str))
+                {
                     return self.get(reference);
                 }
                 if let (1, Some(join)) = (object.len(), object.get("Std:Join")) {
@@ -428,7 +504,10 @@ impl Variables {
     }
 
     fn get(&self, reference: &str) -> Result<Value, String> {
-        if let Some(value) = reference.strip_prefix("Parameters.").and_then(|name| self.parameters.get(name)) {
+        if let Some(value) = reference
+            .strip_prefix("Parameters.")
+            .and_then(|name| self.parameters.get(name))
+        {
             return Ok(value.clone());
         }
         match reference {
@@ -436,7 +515,9 @@ impl Variables {
             "Execution.PipelineArn" => Ok(json!(arn::sagemaker("pipeline", &self.pipeline))),
             "Execution.PipelineExecutionId" => Ok(json!(self.id)),
             "Execution.PipelineExecutionArn" => Ok(json!(self.arn)),
-            "Execution.StartDateTime" | "Execution.CurrentDateTime" => Ok(json!(self.at.iso_seconds())),
+            "Execution.StartDateTime" | "Execution.CurrentDateTime" => {
+                Ok(json!(self.at.iso_seconds()))
+            }
             _ => Err(format!("not implemented here: the reference {reference}")),
         }
     }
@@ -455,8 +536,14 @@ impl Execution {
             detail["previousPipelineExecutionStatus"] = json!(previous);
         }
         for (member, from) in [
-            ("pipelineExecutionDisplayName", "PipelineExecutionDisplayName"),
-            ("pipelineExecutionDescription", "PipelineExecutionDescription"),
+            (
+                "pipelineExecutionDisplayName",
+                "PipelineExecutionDisplayName",
+            ),
+            (
+                "pipelineExecutionDescription",
+                "PipelineExecutionDescription",
+            ),
         ] {
             if let Some(value) = self.body.get(from) {
                 detail[member] = value.clone();
@@ -509,7 +596,12 @@ impl Execution {
 
 /// Runs the steps of an execution one after the other.
 async fn run(app: Arc<App>, arn: String, caller: String) {
-    let count = app.world().pipelines.executions.get(&arn).map_or(0, |one| one.steps.len());
+    let count = app
+        .world()
+        .pipelines
+        .executions
+        .get(&arn)
+        .map_or(0, |one| one.steps.len());
     let mut failure = None;
     for index in 0..count {
         if let Err(reason) = run_step(&app, &arn, index, &caller).await {
@@ -520,10 +612,17 @@ async fn run(app: Arc<App>, arn: String, caller: String) {
     let now = app.clock.now();
     {
         let mut world = app.world();
-        let Some(execution) = world.pipelines.executions.get_mut(&arn) else { return };
-        execution.status = if failure.is_some() { "Failed" } else { "Succeeded" };
+        let Some(execution) = world.pipelines.executions.get_mut(&arn) else {
+            return;
+        };
+        execution.status = if failure.is_some() {
+            "Failed"
+        } else {
+            "Succeeded"
+        };
         execution.modified = now;
-        execution.failure = failure.map(|reason| format!("Step failure: One or multiple steps failed. {reason}"));
+        execution.failure =
+            failure.map(|reason| format!("Step failure: One or multiple steps failed. {reason}"));
         let event = execution.event(&arn, Some("Executing"), now);
         world.emit(event);
     }
@@ -531,10 +630,16 @@ async fn run(app: Arc<App>, arn: String, caller: String) {
 }
 
 async fn run_step(app: &Arc<App>, arn: &str, index: usize, caller: &str) -> Result<(), String> {
-    change_step(app, arn, index, "Starting", |step, now| step.started = Some(now));
+    change_step(app, arn, index, "Starting", |step, now| {
+        step.started = Some(now)
+    });
     let (step, id) = {
         let world = app.world();
-        let execution = world.pipelines.executions.get(arn).ok_or("the execution is gone")?;
+        let execution = world
+            .pipelines
+            .executions
+            .get(arn)
+            .ok_or("the execution is gone")?;
         (execution.steps[index].clone(), execution.id.clone())
     };
     let result = match (&step.failure, step.kind.as_str()) {
@@ -565,7 +670,12 @@ async fn train(
     let mut request = step.arguments;
     if training::name_in(&request).is_none() {
         let suffix = app.world().suffix(10);
-        let short: String = step.name.chars().filter(char::is_ascii_alphanumeric).take(20).collect();
+        let short: String = step
+            .name
+            .chars()
+            .filter(char::is_ascii_alphanumeric)
+            .take(20)
+            .collect();
         request["TrainingJobName"] = json!(format!("pipelines-{id}-{short}-{suffix}"));
     }
     let job = required(&request, "TrainingJobName");
@@ -573,7 +683,9 @@ async fn train(
         .await
         .map_err(|error| format!("ClientError: {error}"))?;
     let job_arn = arn::sagemaker("training-job", &job);
-    change_step(app, arn, index, "Executing", |step, _| step.job_arn = Some(job_arn));
+    change_step(app, arn, index, "Executing", |step, _| {
+        step.job_arn = Some(job_arn)
+    });
     loop {
         let (status, failure) = {
             let world = app.world();
@@ -583,7 +695,8 @@ async fn train(
         match status {
             training::Status::Completed => return Ok(()),
             status if status.ended() => {
-                return Err(failure.unwrap_or_else(|| format!("The training job ended as {}.", status.api())));
+                return Err(failure
+                    .unwrap_or_else(|| format!("The training job ended as {}.", status.api())));
             }
             _ => {}
         }
@@ -601,7 +714,9 @@ fn change_step(
 ) {
     let now = app.clock.now();
     let mut world = app.world();
-    let Some(execution) = world.pipelines.executions.get_mut(arn) else { return };
+    let Some(execution) = world.pipelines.executions.get_mut(arn) else {
+        return;
+    };
     let previous = execution.steps[index].status;
     execution.modified = now;
     let step = &mut execution.steps[index];
@@ -620,7 +735,10 @@ mod tests {
 
     fn variables() -> Variables {
         Variables {
-            parameters: BTreeMap::from([("Bucket".to_owned(), json!("data")), ("Count".to_owned(), json!(2))]),
+            parameters: BTreeMap::from([
+                ("Bucket".to_owned(), json!("data")),
+                ("Count".to_owned(), json!(2)),
+            ]),
             pipeline: "retrain".to_owned(),
             id: "abc".to_owned(),
             arn: "arn".to_owned(),
@@ -631,15 +749,26 @@ mod tests {
     #[test]
     fn parameters_are_filled_in_at_any_depth() {
         let arguments = json!({"A": {"Get": "Parameters.Count"}, "B": [{"Std:Join": {"On": "/", "Values": ["s3:/", {"Get": "Parameters.Bucket"}, {"Get": "Execution.PipelineExecutionId"}]}}]});
-        assert_eq!(variables().fill(&arguments, 0).unwrap(), json!({"A": 2, "B": ["s3://data/abc"]}));
-        assert!(variables().fill(&json!({"Get": "Steps.Train.X"}), 0).is_err());
+        assert_eq!(
+            variables().fill(&arguments, 0).unwrap(),
+            json!({"A": 2, "B": ["s3://data/abc"]})
+        );
+        assert!(
+            variables()
+                .fill(&json!({"Get": "Steps.Train.X"}), 0)
+                .is_err()
+        );
     }
 
     #[test]
     fn steps_come_after_those_they_depend_on() {
         let definition = json!({"Steps": [
             {"Name": "b", "Type": "Training", "DependsOn": ["a"]}, {"Name": "a", "Type": "Training"}]});
-        let names: Vec<String> = steps(&definition.to_string()).unwrap().into_iter().map(|step| step.name).collect();
+        let names: Vec<String> = steps(&definition.to_string())
+            .unwrap()
+            .into_iter()
+            .map(|step| step.name)
+            .collect();
         assert_eq!(names, ["a", "b"]);
         let circle = json!({"Steps": [{"Name": "a", "Type": "Training", "DependsOn": ["a"]}]});
         assert!(steps(&circle.to_string()).is_err());
@@ -647,8 +776,12 @@ mod tests {
 
     #[test]
     fn a_parameter_that_the_definition_lacks_is_refused() {
-        let definition = json!({"Parameters": [{"Name": "Count", "Type": "Integer", "DefaultValue": 1}]});
-        assert_eq!(parameters(&definition, &[json!({"Name": "Count", "Value": "3"})]).unwrap()["Count"], 3);
+        let definition =
+            json!({"Parameters": [{"Name": "Count", "Type": "Integer", "DefaultValue": 1}]});
+        assert_eq!(
+            parameters(&definition, &[json!({"Name": "Count", "Value": "3"})]).unwrap()["Count"],
+            3
+        );
         assert!(parameters(&definition, &[json!({"Name": "Other", "Value": "3"})]).is_err());
     }
 }

@@ -31,17 +31,21 @@ impl Protocol {
         body: &Bytes,
     ) -> Option<(Self, String, Result<Value, ApiError>)> {
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        if let Some(operation) = path.strip_prefix("/service/GraniteServiceVersion20100801/operation/") {
+        if let Some(operation) =
+            path.strip_prefix("/service/GraniteServiceVersion20100801/operation/")
+        {
             return Some((Self::Cbor, operation.to_owned(), read_cbor(body)));
         }
-        if let Some(operation) =
-            header("x-amz-target").and_then(|target| target.strip_prefix("GraniteServiceVersion20100801."))
+        if let Some(operation) = header("x-amz-target")
+            .and_then(|target| target.strip_prefix("GraniteServiceVersion20100801."))
         {
-            let input = serde_json::from_slice(body)
-                .map_err(|error| ApiError::serialization(format!("The request is not JSON: {error}")));
+            let input = serde_json::from_slice(body).map_err(|error| {
+                ApiError::serialization(format!("The request is not JSON: {error}"))
+            });
             return Some((Self::Json, operation.to_owned(), input));
         }
-        let form = header("content-type").is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
+        let form = header("content-type")
+            .is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
         if path == "/" && form {
             let input = read_query(body);
             let operation = input.get("Action").and_then(Value::as_str)?.to_owned();
@@ -100,7 +104,10 @@ fn cbor(status: StatusCode, body: &Value) -> Response {
     if let Err(error) = ciborium::into_writer(&to_cbor(body, ""), &mut bytes) {
         tracing::error!(%error, "an answer could not be written as CBOR");
     }
-    let headers = [("content-type", "application/cbor"), ("smithy-protocol", "rpc-v2-cbor")];
+    let headers = [
+        ("content-type", "application/cbor"),
+        ("smithy-protocol", "rpc-v2-cbor"),
+    ];
     (status, headers, bytes).into_response()
 }
 
@@ -141,18 +148,26 @@ fn to_cbor(value: &Value, member: &str) -> Cbor {
     match value {
         Value::Null => Cbor::Null,
         Value::Bool(truth) => Cbor::Bool(*truth),
-        Value::Number(number) if member == "Timestamps" => {
-            Cbor::Tag(1, Box::new(Cbor::Float(number.as_f64().unwrap_or_default())))
+        Value::Number(number) if member == "Timestamps" => Cbor::Tag(
+            1,
+            Box::new(Cbor::Float(number.as_f64().unwrap_or_default())),
+        ),
+        Value::Number(number) if member == "Values" => {
+            Cbor::Float(number.as_f64().unwrap_or_default())
         }
-        Value::Number(number) if member == "Values" => Cbor::Float(number.as_f64().unwrap_or_default()),
         Value::Number(number) => match number.as_i64() {
             Some(number) => Cbor::Integer(number.into()),
             None => Cbor::Float(number.as_f64().unwrap_or_default()),
         },
         Value::String(text) => Cbor::Text(text.clone()),
-        Value::Array(items) => Cbor::Array(items.iter().map(|item| to_cbor(item, member)).collect()),
+        Value::Array(items) => {
+            Cbor::Array(items.iter().map(|item| to_cbor(item, member)).collect())
+        }
         Value::Object(object) => Cbor::Map(
-            object.iter().map(|(key, value)| (Cbor::Text(key.clone()), to_cbor(value, key))).collect(),
+            object
+                .iter()
+                .map(|(key, value)| (Cbor::Text(key.clone()), to_cbor(value, key)))
+                .collect(),
         ),
     }
 }
@@ -163,8 +178,11 @@ fn read_query(body: &Bytes) -> Value {
     let mut root = json!({});
     for pair in text.split('&') {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let parts: Vec<String> =
-            unescape(key).split('.').filter(|part| *part != "member").map(str::to_owned).collect();
+        let parts: Vec<String> = unescape(key)
+            .split('.')
+            .filter(|part| *part != "member")
+            .map(str::to_owned)
+            .collect();
         if parts.len() <= MOST_DEPTH {
             put(&mut root, &parts, &unescape(value));
         }
@@ -173,13 +191,17 @@ fn read_query(body: &Bytes) -> Value {
 }
 
 fn put(node: &mut Value, parts: &[String], text: &str) {
-    let Some((first, rest)) = parts.split_first() else { return };
+    let Some((first, rest)) = parts.split_first() else {
+        return;
+    };
     let child = match first.parse::<usize>() {
         Ok(index @ 1..=1000) => {
             if !node.is_array() {
                 *node = json!([]);
             }
-            let Some(items) = node.as_array_mut() else { return };
+            let Some(items) = node.as_array_mut() else {
+                return;
+            };
             while items.len() < index {
                 items.push(json!({}));
             }
@@ -190,7 +212,9 @@ fn put(node: &mut Value, parts: &[String], text: &str) {
             if !node.is_object() {
                 *node = json!({});
             }
-            let Some(object) = node.as_object_mut() else { return };
+            let Some(object) = node.as_object_mut() else {
+                return;
+            };
             object.entry(first.clone()).or_insert_with(|| json!({}))
         }
     };
@@ -203,10 +227,16 @@ fn put(node: &mut Value, parts: &[String], text: &str) {
 
 fn typed(member: &str, text: &str) -> Value {
     match member {
-        "Period" | "MaxDatapoints" => text.parse::<i64>().map_or(json!(text), |number| json!(number)),
+        "Period" | "MaxDatapoints" => text
+            .parse::<i64>()
+            .map_or(json!(text), |number| json!(number)),
         "ReturnData" => json!(text == "true"),
-        "Value" => text.parse::<f64>().map_or(json!(text), |number| json!(number)),
-        "StartTime" | "EndTime" | "Timestamp" => Moment::parse(text).map_or(json!(text), Moment::json),
+        "Value" => text
+            .parse::<f64>()
+            .map_or(json!(text), |number| json!(number)),
+        "StartTime" | "EndTime" | "Timestamp" => {
+            Moment::parse(text).map_or(json!(text), Moment::json)
+        }
         _ => json!(text),
     }
 }
@@ -259,7 +289,9 @@ fn write_xml(out: &mut String, value: &Value, member: &str) {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 #[cfg(test)]
@@ -274,7 +306,10 @@ mod tests {
         let input = read_query(&body);
         assert_eq!(input["MetricDataQueries"][0]["Id"], "a");
         assert_eq!(input["MetricDataQueries"][0]["MetricStat"]["Period"], 60);
-        assert_eq!(input["MetricDataQueries"][0]["MetricStat"]["Metric"]["Dimensions"][1]["Value"], json!("v1"));
+        assert_eq!(
+            input["MetricDataQueries"][0]["MetricStat"]["Metric"]["Dimensions"][1]["Value"],
+            json!("v1")
+        );
         assert_eq!(input["StartTime"], json!(1_772_323_200.0));
     }
 
@@ -286,9 +321,17 @@ mod tests {
         )]);
         assert_eq!(from_cbor(&value), json!({"StartTime": 60}));
         let times = to_cbor(&json!({"Timestamps": [60.0], "Values": [1]}), "");
-        let Cbor::Map(pairs) = times else { return assert!(times.is_map()) };
-        assert!(pairs.iter().any(|(_, value)| *value == Cbor::Array(vec![Cbor::Tag(1, Box::new(Cbor::Float(60.0)))])));
-        assert!(pairs.iter().any(|(_, value)| *value == Cbor::Array(vec![Cbor::Float(1.0)])));
+        let Cbor::Map(pairs) = times else {
+            return assert!(times.is_map());
+        };
+        assert!(pairs.iter().any(
+            |(_, value)| *value == Cbor::Array(vec![Cbor::Tag(1, Box::new(Cbor::Float(60.0)))])
+        ));
+        assert!(
+            pairs
+                .iter()
+                .any(|(_, value)| *value == Cbor::Array(vec![Cbor::Float(1.0)]))
+        );
     }
 
     #[test]

@@ -24,7 +24,9 @@ impl Recorder {
             .append(true)
             .open(path)
             .with_context(|| format!("can't write the record {}", path.display()))?;
-        Ok(Self { file: Mutex::new(file) })
+        Ok(Self {
+            file: Mutex::new(file),
+        })
     }
 
     pub(crate) fn write(

@@ -52,7 +52,11 @@ pub(crate) struct Route {
 }
 
 /// Invokes an endpoint for a caller.
-pub(crate) async fn invoke(app: &Arc<App>, endpoint: &str, request: Request) -> Result<Answer, ApiError> {
+pub(crate) async fn invoke(
+    app: &Arc<App>,
+    endpoint: &str,
+    request: Request,
+) -> Result<Answer, ApiError> {
     let fault = app.world().faults.hit_call("InvokeEndpoint");
     match fault.as_ref().map(|fault| fault.kind) {
         Some(Kind::Throttle) => return Err(ApiError::throttled()),
@@ -84,9 +88,16 @@ pub(crate) async fn invoke(app: &Arc<App>, endpoint: &str, request: Request) -> 
 
 /// The endpoint, if it exists and serves.
 pub(crate) fn serving<'a>(world: &'a mut World, name: &str) -> Result<&'a mut Endpoint, ApiError> {
-    world.endpoints.get_mut(name).filter(|endpoint| endpoint.status.serves()).ok_or_else(|| {
-        ApiError::runtime_validation(format!("Endpoint {name} of account {} not found.", arn::ACCOUNT))
-    })
+    world
+        .endpoints
+        .get_mut(name)
+        .filter(|endpoint| endpoint.status.serves())
+        .ok_or_else(|| {
+            ApiError::runtime_validation(format!(
+                "Endpoint {name} of account {} not found.",
+                arn::ACCOUNT
+            ))
+        })
 }
 
 /// Chooses a variant, and draws the answer if it is scripted.
@@ -96,19 +107,24 @@ pub(crate) fn route(
     at: Moment,
 ) -> Result<Route, ApiError> {
     let index = match target {
-        Some(target) => {
-            endpoint.variants.iter().position(|variant| variant.name == target).ok_or_else(|| {
+        Some(target) => endpoint
+            .variants
+            .iter()
+            .position(|variant| variant.name == target)
+            .ok_or_else(|| {
                 ApiError::runtime_validation(format!(
                     "Variant {target} of endpoint {} was not found.",
                     endpoint.name
                 ))
-            })?
-        }
+            })?,
         None => {
             let total: f64 = endpoint.variants.iter().map(|variant| variant.weight).sum();
             let luck: f64 = endpoint.rng.random::<f64>() * total;
             by_weight(&endpoint.variants, luck).ok_or_else(|| {
-                ApiError::unavailable(format!("No variant of endpoint {} takes traffic.", endpoint.name))
+                ApiError::unavailable(format!(
+                    "No variant of endpoint {} takes traffic.",
+                    endpoint.name
+                ))
             })?
         }
     };
@@ -116,18 +132,30 @@ pub(crate) fn route(
     let scripted = match &variant.fleet.backend {
         Backend::Scripted(script) => {
             let minutes = (at - variant.since).as_secs_f64() / 60.0;
-            let mut own = variant.fleet.script_rng.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut own = variant
+                .fleet
+                .script_rng
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             Some(script.draw(own.as_mut().unwrap_or(&mut endpoint.rng), minutes))
         }
         _ => None,
     };
-    Ok(Route { variant: variant.name.clone(), fleet: variant.fleet.clone(), scripted })
+    Ok(Route {
+        variant: variant.name.clone(),
+        fleet: variant.fleet.clone(),
+        scripted,
+    })
 }
 
 fn by_weight(variants: &[Variant], luck: f64) -> Option<usize> {
     let mut passed = 0.0;
     let mut last = None;
-    for (index, variant) in variants.iter().enumerate().filter(|(_, variant)| variant.weight > 0.0) {
+    for (index, variant) in variants
+        .iter()
+        .enumerate()
+        .filter(|(_, variant)| variant.weight > 0.0)
+    {
         passed += variant.weight;
         last = Some(index);
         if luck < passed {
@@ -147,7 +175,11 @@ pub(crate) async fn send(
 ) -> Result<Answer, ApiError> {
     let started = Instant::now();
     let (raw, latency, overhead) = match route.scripted {
-        Some(scripted) => (from_script(route, scripted, request), scripted.latency_us, SCRIPTED_OVERHEAD),
+        Some(scripted) => (
+            from_script(route, scripted, request),
+            scripted.latency_us,
+            SCRIPTED_OVERHEAD,
+        ),
         None => {
             let raw = through_servers(app, route, request).await;
             let total = started.elapsed().as_secs_f64() * 1e6;
@@ -156,7 +188,9 @@ pub(crate) async fn send(
         }
     };
     let outcome = Outcome::of(raw.status);
-    app.world().metrics.record(endpoint, &route.variant, at, outcome, latency, overhead);
+    app.world()
+        .metrics
+        .record(endpoint, &route.variant, at, outcome, latency, overhead);
     if outcome == Outcome::Success {
         return Ok(Answer {
             variant: route.variant.clone(),
@@ -170,7 +204,11 @@ pub(crate) async fn send(
         arn::REGION,
         arn::ACCOUNT
     );
-    Err(ApiError::model(raw.status, &String::from_utf8_lossy(&raw.body), &log_group))
+    Err(ApiError::model(
+        raw.status,
+        &String::from_utf8_lossy(&raw.body),
+        &log_group,
+    ))
 }
 
 struct Raw {
@@ -196,13 +234,18 @@ impl Raw {
 }
 
 fn from_script(route: &Route, scripted: Scripted, request: &Request) -> Raw {
-    let content_type = request.accept.clone().filter(|accept| !accept.contains('*'));
+    let content_type = request
+        .accept
+        .clone()
+        .filter(|accept| !accept.contains('*'));
     let body = match (scripted.status, &route.fleet.backend) {
         (200, Backend::Scripted(script)) => match &script.answer {
             Some(answer) => Bytes::from(answer.to_string()),
             None => request.body.clone(),
         },
-        (0, _) => Bytes::from_static(b"An error occurred while handling request as the model process exited."),
+        (0, _) => Bytes::from_static(
+            b"An error occurred while handling request as the model process exited.",
+        ),
         (400, _) => Bytes::from_static(b"scripted client error"),
         _ => Bytes::from_static(b"scripted server error"),
     };
@@ -258,7 +301,10 @@ async fn receive(call: reqwest::RequestBuilder) -> Raw {
     let response = match call.send().await {
         Ok(response) => response,
         Err(error) if error.is_timeout() => {
-            return Raw::none("Your invocation timed out while waiting for a response from container primary.", Duration::ZERO);
+            return Raw::none(
+                "Your invocation timed out while waiting for a response from container primary.",
+                Duration::ZERO,
+            );
         }
         Err(_) => {
             return Raw::none(
@@ -268,13 +314,24 @@ async fn receive(call: reqwest::RequestBuilder) -> Raw {
         }
     };
     let header = |name: &str| {
-        response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+        response
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned)
     };
     let status = response.status().as_u16();
-    let content_type = header("content-type").unwrap_or_else(|| "application/octet-stream".to_owned());
+    let content_type =
+        header("content-type").unwrap_or_else(|| "application/octet-stream".to_owned());
     let custom_attributes = header("x-amzn-sagemaker-custom-attributes");
     match response.bytes().await {
-        Ok(body) => Raw { status, content_type, custom_attributes, body, model_time: Duration::ZERO },
+        Ok(body) => Raw {
+            status,
+            content_type,
+            custom_attributes,
+            body,
+            model_time: Duration::ZERO,
+        },
         Err(_) => Raw::none("The model's answer broke off.", Duration::ZERO),
     }
 }

@@ -11,8 +11,8 @@ use crate::faults::Kind;
 use crate::moment::Moment;
 use crate::world::World;
 use crate::{
-    arn, configs, endpoints, events, json as members, models, monitoring, packages, pipelines, tags,
-    training, validate,
+    arn, configs, endpoints, events, json as members, models, monitoring, packages, pipelines,
+    tags, training, validate,
 };
 
 /// One request: who asked, and when.
@@ -52,10 +52,17 @@ pub(crate) async fn perform(
         _ => {}
     }
     members::strip_nulls(&mut input);
-    let shape = app.model.input(operation).ok_or_else(|| ApiError::unsupported(operation))?;
+    let shape = app
+        .model
+        .input(operation)
+        .ok_or_else(|| ApiError::unsupported(operation))?;
     let work = operation_of(operation).ok_or_else(|| ApiError::unsupported(operation))?;
     validate::request(&app.model, shape, &input)?;
-    let call = Call { app: app.clone(), now: app.clock.now(), caller };
+    let call = Call {
+        app: app.clone(),
+        now: app.clock.now(),
+        caller,
+    };
     let result = work(&call, &mut app.world(), &input);
     app.wake.notify_one();
     let sender = app.clone();

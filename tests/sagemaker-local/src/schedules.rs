@@ -58,7 +58,11 @@ pub(crate) async fn read(app: &Arc<App>, at: Moment, pace: Pace) {
     }
     {
         let mut timetable = app.timetable.lock().unwrap_or_else(PoisonError::into_inner);
-        if timetable.reading || timetable.last_read.is_some_and(|last| last.elapsed() < READ_PAUSE) {
+        if timetable.reading
+            || timetable
+                .last_read
+                .is_some_and(|last| last.elapsed() < READ_PAUSE)
+        {
             return;
         }
         timetable.reading = true;
@@ -67,7 +71,10 @@ pub(crate) async fn read(app: &Arc<App>, at: Moment, pace: Pace) {
     let app = app.clone();
     tokio::spawn(async move {
         read_now(&app, at).await;
-        app.timetable.lock().unwrap_or_else(PoisonError::into_inner).reading = false;
+        app.timetable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .reading = false;
     });
 }
 
@@ -84,7 +91,9 @@ async fn try_read(app: &Arc<App>, at: Moment) -> anyhow::Result<()> {
     while let Some(page) = pages.next().await {
         let page = page.map_err(|error| anyhow::anyhow!("{}", DisplayErrorContext(&error)))?;
         for schedule in page.schedules() {
-            let (Some(group), Some(name)) = (schedule.group_name(), schedule.name()) else { continue };
+            let (Some(group), Some(name)) = (schedule.group_name(), schedule.name()) else {
+                continue;
+            };
             let version = format!("{:?}", schedule.last_modification_date());
             if found.len() < MOST_SCHEDULES {
                 found.insert(format!("{group}/{name}"), version);
@@ -105,7 +114,14 @@ async fn try_read(app: &Arc<App>, at: Moment) -> anyhow::Result<()> {
             let mut timetable = app.timetable.lock().unwrap_or_else(PoisonError::into_inner);
             timetable.generation += 1;
             let generation = timetable.generation;
-            timetable.known.insert(key.clone(), Known { version, begun: at, generation });
+            timetable.known.insert(
+                key.clone(),
+                Known {
+                    version,
+                    begun: at,
+                    generation,
+                },
+            );
             generation
         };
         if let Some(schedule) = get(aws, &key).await? {
@@ -119,13 +135,21 @@ async fn try_read(app: &Arc<App>, at: Moment) -> anyhow::Result<()> {
 pub(crate) async fn fire(app: &Arc<App>, key: String, generation: u64, at: Moment, pace: Pace) {
     let begun = {
         let timetable = app.timetable.lock().unwrap_or_else(PoisonError::into_inner);
-        timetable.known.get(&key).filter(|known| known.generation == generation).map(|known| known.begun)
+        timetable
+            .known
+            .get(&key)
+            .filter(|known| known.generation == generation)
+            .map(|known| known.begun)
     };
     let Some(begun) = begun else { return };
     let app = app.clone();
     let work = async move {
         if let Err(error) = try_fire(&app, &key, generation, begun, at).await {
-            tracing::warn!(schedule = key, error = format!("{error:#}"), "a schedule could not fire");
+            tracing::warn!(
+                schedule = key,
+                error = format!("{error:#}"),
+                "a schedule could not fire"
+            );
         }
     };
     match pace {
@@ -145,7 +169,11 @@ async fn try_fire(
 ) -> anyhow::Result<()> {
     let aws = app.aws()?;
     let Some(schedule) = get(aws, key).await? else {
-        app.timetable.lock().unwrap_or_else(PoisonError::into_inner).known.remove(key);
+        app.timetable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .known
+            .remove(key);
         return Ok(());
     };
     plan_next(app, key, &schedule, generation, begun, at);
@@ -169,7 +197,13 @@ async fn try_fire(
     );
     if once && schedule.action_after_completion() == Some(&ActionAfterCompletion::Delete) {
         let (group, name) = key.split_once('/').unwrap_or(("default", key));
-        let deleted = aws.scheduler.delete_schedule().group_name(group).name(name).send().await;
+        let deleted = aws
+            .scheduler
+            .delete_schedule()
+            .group_name(group)
+            .name(name)
+            .send()
+            .await;
         deleted.map_err(|error| anyhow::anyhow!("{}", DisplayErrorContext(&error)))?;
     }
     Ok(())
@@ -177,10 +211,19 @@ async fn try_fire(
 
 async fn get(aws: &Aws, key: &str) -> anyhow::Result<Option<GetScheduleOutput>> {
     let (group, name) = key.split_once('/').unwrap_or(("default", key));
-    match aws.scheduler.get_schedule().group_name(group).name(name).send().await {
+    match aws
+        .scheduler
+        .get_schedule()
+        .group_name(group)
+        .name(name)
+        .send()
+        .await
+    {
         Ok(schedule) => Ok(Some(schedule)),
         Err(error)
-            if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) =>
+            if error
+                .as_service_error()
+                .is_some_and(|error| error.is_resource_not_found_exception()) =>
         {
             Ok(None)
         }
@@ -200,7 +243,13 @@ fn plan_next(
     match Expression::parse(text) {
         Ok(expression) => {
             if let Some(next) = expression.next(begun, last) {
-                app.schedule(next, Due::Fire { schedule: key.to_owned(), generation });
+                app.schedule(
+                    next,
+                    Due::Fire {
+                        schedule: key.to_owned(),
+                        generation,
+                    },
+                );
             }
         }
         Err(error) => tracing::warn!(schedule = key, error, "this schedule never fires here"),
@@ -209,10 +258,17 @@ fn plan_next(
 
 /// Fills the context attributes that EventBridge Scheduler knows.
 fn fill(input: &str, target: &str, key: &str, at: Moment) -> String {
-    let schedule = format!("arn:aws:scheduler:{}:{}:schedule/{key}", arn::REGION, arn::ACCOUNT);
+    let schedule = format!(
+        "arn:aws:scheduler:{}:{}:schedule/{key}",
+        arn::REGION,
+        arn::ACCOUNT
+    );
     input
         .replace("<aws.scheduler.scheduled-time>", &at.iso_seconds())
-        .replace("<aws.scheduler.execution-id>", &uuid::Uuid::new_v4().to_string())
+        .replace(
+            "<aws.scheduler.execution-id>",
+            &uuid::Uuid::new_v4().to_string(),
+        )
         .replace("<aws.scheduler.attempt-number>", "1")
         .replace("<aws.scheduler.schedule-arn>", &schedule)
         .replace("<aws.scheduler.target-arn>", target)
@@ -220,8 +276,9 @@ fn fill(input: &str, target: &str, key: &str, at: Moment) -> String {
 
 /// The queue that stands for a target: that of a Lambda function, or an SQS queue itself.
 async fn queue_url(app: &App, aws: &Aws, target: &str) -> anyhow::Result<String> {
-    let queue = queue_name(target, &app.args.function_queue_prefix)
-        .with_context(|| format!("the target {target} is neither a Lambda function nor an SQS queue"))?;
+    let queue = queue_name(target, &app.args.function_queue_prefix).with_context(|| {
+        format!("the target {target} is neither a Lambda function nor an SQS queue")
+    })?;
     let known = {
         let timetable = app.timetable.lock().unwrap_or_else(PoisonError::into_inner);
         timetable.queues.get(&queue).cloned()
@@ -230,9 +287,12 @@ async fn queue_url(app: &App, aws: &Aws, target: &str) -> anyhow::Result<String>
         return Ok(url);
     }
     let answer = aws.sqs.get_queue_url().queue_name(&queue).send().await;
-    let answer =
-        answer.map_err(|error| anyhow::anyhow!("queue {queue}: {}", DisplayErrorContext(&error)))?;
-    let url = answer.queue_url().context("SQS gave no queue URL")?.to_owned();
+    let answer = answer
+        .map_err(|error| anyhow::anyhow!("queue {queue}: {}", DisplayErrorContext(&error)))?;
+    let url = answer
+        .queue_url()
+        .context("SQS gave no queue URL")?
+        .to_owned();
     let mut timetable = app.timetable.lock().unwrap_or_else(PoisonError::into_inner);
     timetable.queues.insert(queue, url.clone());
     Ok(url)
@@ -254,18 +314,29 @@ mod tests {
 
     #[test]
     fn a_function_stands_for_its_queue() {
-        let name = |arn| queue_name(arn, "lambda-");
+        let name = |arn: &str| queue_name(arn, "lambda-");
         let function = "arn:aws:lambda:us-east-1:123456789012:function:canary-shift";
         assert_eq!(name(function).unwrap(), "lambda-canary-shift");
-        assert_eq!(name(&format!("{function}:live")).unwrap(), "lambda-canary-shift");
-        assert_eq!(name("arn:aws:sqs:us-east-1:123456789012:jobs").unwrap(), "jobs");
+        assert_eq!(
+            queue_name(&format!("{function}:live"), "lambda-").unwrap(),
+            "lambda-canary-shift"
+        );
+        assert_eq!(
+            name("arn:aws:sqs:us-east-1:123456789012:jobs").unwrap(),
+            "jobs"
+        );
         assert_eq!(name("arn:aws:sns:us-east-1:123456789012:topic"), None);
     }
 
     #[test]
     fn the_scheduled_time_is_filled_in() {
         let at = Moment::parse("2026-03-01T12:00:00.5Z").unwrap();
-        let input = fill(r#"{"scheduled":"<aws.scheduler.scheduled-time>"}"#, "arn", "tidegate/a", at);
+        let input = fill(
+            r#"{"scheduled":"<aws.scheduler.scheduled-time>"}"#,
+            "arn",
+            "tidegate/a",
+            at,
+        );
         assert_eq!(input, r#"{"scheduled":"2026-03-01T12:00:00Z"}"#);
     }
 }

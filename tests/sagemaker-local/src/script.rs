@@ -56,7 +56,10 @@ impl Default for Script {
 
 impl Default for Latency {
     fn default() -> Self {
-        Self { median: 20.0, sigma: 0.3 }
+        Self {
+            median: 20.0,
+            sigma: 0.3,
+        }
     }
 }
 
@@ -74,7 +77,8 @@ impl Script {
         // Always the same number of draws, so that one rate does not shift the others' draws.
         let luck: f64 = rng.random();
         let normal = normal(rng);
-        let latency_us = self.latency_ms.median.max(0.0) * 1000.0 * (self.latency_ms.sigma * normal).exp();
+        let latency_us =
+            self.latency_ms.median.max(0.0) * 1000.0 * (self.latency_ms.sigma * normal).exp();
         let failing = self.errors_from_minute.is_none_or(|from| minutes >= from);
         let (five, none) = (self.error_rate, self.no_answer_rate);
         let status = match luck {
@@ -83,7 +87,10 @@ impl Script {
             luck if failing && luck < five + self.four_xx_rate + none => 0,
             _ => 200,
         };
-        Scripted { status, latency_us: latency_us.clamp(1.0, 60_000_000.0) }
+        Scripted {
+            status,
+            latency_us: latency_us.clamp(1.0, 60_000_000.0),
+        }
     }
 }
 
@@ -103,24 +110,35 @@ mod tests {
 
     #[test]
     fn rates_and_the_median_are_met() {
-        let script: Script =
-            serde_json::from_str(r#"{"error_rate":0.1,"four_xx_rate":0.05,"latency_ms":{"median":50,"sigma":0.2}}"#)
-                .unwrap();
+        let script: Script = serde_json::from_str(
+            r#"{"error_rate":0.1,"four_xx_rate":0.05,"latency_ms":{"median":50,"sigma":0.2}}"#,
+        )
+        .unwrap();
         let mut rng = StdRng::seed_from_u64(7);
         let drawn: Vec<Scripted> = (0..20_000).map(|_| script.draw(&mut rng, 0.0)).collect();
         let share = |status| {
-            f64::from(u32::try_from(drawn.iter().filter(|one| one.status == status).count()).unwrap()) / 20_000.0
+            f64::from(
+                u32::try_from(drawn.iter().filter(|one| one.status == status).count()).unwrap(),
+            ) / 20_000.0
         };
         assert!((share(500) - 0.1).abs() < 0.01);
         assert!((share(400) - 0.05).abs() < 0.01);
         let mut latencies: Vec<f64> = drawn.iter().map(|one| one.latency_us).collect();
         latencies.sort_by(f64::total_cmp);
-        assert!((latencies[10_000] - 50_000.0).abs() < 1_500.0, "{}", latencies[10_000]);
+        assert!(
+            (latencies[10_000] - 50_000.0).abs() < 1_500.0,
+            "{}",
+            latencies[10_000]
+        );
     }
 
     #[test]
     fn errors_can_begin_later() {
-        let script = Script { error_rate: 1.0, errors_from_minute: Some(5.0), ..Script::default() };
+        let script = Script {
+            error_rate: 1.0,
+            errors_from_minute: Some(5.0),
+            ..Script::default()
+        };
         let mut rng = StdRng::seed_from_u64(7);
         assert_eq!(script.draw(&mut rng, 4.9).status, 200);
         assert_eq!(script.draw(&mut rng, 5.0).status, 500);

@@ -35,10 +35,12 @@ pub(crate) struct Container {
 impl Container {
     /// From a model's container definition.
     pub(crate) fn of(definition: &Value) -> Self {
-        let data = text(definition, "ModelDataUrl").map(str::to_owned).or_else(|| {
-            let source = definition.get("ModelDataSource")?.get("S3DataSource")?;
-            text(source, "S3Uri").map(str::to_owned)
-        });
+        let data = text(definition, "ModelDataUrl")
+            .map(str::to_owned)
+            .or_else(|| {
+                let source = definition.get("ModelDataSource")?.get("S3DataSource")?;
+                text(source, "S3Uri").map(str::to_owned)
+            });
         let environment = definition.get("Environment").and_then(Value::as_object);
         Self {
             model_data: data,
@@ -105,7 +107,9 @@ pub(crate) async fn prepare(
             let aws = app.aws()?;
             if uri.ends_with(".tar.gz") {
                 let archive = storage::read(&aws.s3, uri).await?;
-                storage::unpack(archive, &model).await.with_context(|| uri.clone())?;
+                storage::unpack(archive, &model)
+                    .await
+                    .with_context(|| uri.clone())?;
             } else {
                 storage::download(&aws.s3, uri, &model).await?;
             }
@@ -113,7 +117,9 @@ pub(crate) async fn prepare(
         match container.code() {
             Some(uri) => {
                 let archive = storage::read(&app.aws()?.s3, uri).await?;
-                storage::unpack(archive, &code).await.with_context(|| uri.to_owned())?;
+                storage::unpack(archive, &code)
+                    .await
+                    .with_context(|| uri.to_owned())?;
             }
             None if model.join("code").is_dir() => copy(&model.join("code"), &code)?,
             None => {}
@@ -144,7 +150,10 @@ pub(crate) fn start(
     label: &str,
     stopped: watch::Receiver<bool>,
 ) -> Arc<Server> {
-    let server = Arc::new(Server { port: AtomicU16::new(0), up: watch::Sender::new(None) });
+    let server = Arc::new(Server {
+        port: AtomicU16::new(0),
+        up: watch::Sender::new(None),
+    });
     let log = app.data_dir.join("logs").join(format!("{label}.log"));
     let task = Supervisor {
         app: app.clone(),
@@ -201,8 +210,13 @@ impl Supervisor {
                 }
                 Err(error) => tracing::error!(%error, "a model server could not be started"),
             }
-            if first && self.server.up.borrow().is_none() && (starts >= MOST_STARTS || Instant::now() >= deadline) {
-                self.server.up.send_replace(Some(Err(self.log.display().to_string())));
+            if first
+                && self.server.up.borrow().is_none()
+                && (starts >= MOST_STARTS || Instant::now() >= deadline)
+            {
+                self.server
+                    .up
+                    .send_replace(Some(Err(self.log.display().to_string())));
                 return;
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
@@ -214,7 +228,10 @@ impl Supervisor {
         if let Some(folder) = self.log.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log)?;
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.log)?;
         let child = Command::new(&self.app.args.python)
             .arg(self.app.args.container.join("serve.py"))
             .arg("--root")
@@ -235,13 +252,25 @@ impl Supervisor {
         Ok((child, port))
     }
 
-    async fn wait_for_ping(&self, child: &mut Child, port: u16, deadline: Instant, first: bool) -> bool {
+    async fn wait_for_ping(
+        &self,
+        child: &mut Child,
+        port: u16,
+        deadline: Instant,
+        first: bool,
+    ) -> bool {
         let url = format!("http://127.0.0.1:{port}/ping");
         loop {
             if matches!(child.try_wait(), Ok(Some(_)) | Err(_)) {
                 return false;
             }
-            let ping = self.app.http.get(&url).timeout(Duration::from_secs(2)).send().await;
+            let ping = self
+                .app
+                .http
+                .get(&url)
+                .timeout(Duration::from_secs(2))
+                .send()
+                .await;
             if ping.is_ok_and(|answer| answer.status().is_success()) {
                 return true;
             }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Read as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::OnceLock;
 
 use anyhow::Context as _;
 use flate2::read::GzDecoder;
@@ -19,8 +20,6 @@ use serde::Deserialize;
 pub(crate) struct Model {
     operations: BTreeMap<String, Operation>,
     pub(crate) shapes: HashMap<String, Shape>,
-    #[serde(skip)]
-    patterns: HashMap<String, Regex>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -47,6 +46,9 @@ pub(crate) struct Shape {
     pub(crate) min: Option<f64>,
     pub(crate) max: Option<f64>,
     pub(crate) pattern: Option<String>,
+    /// Compiled when it is first needed: there are hundreds.
+    #[serde(skip)]
+    compiled: OnceLock<Option<Regex>>,
     pub(crate) member: Option<Reference>,
     pub(crate) key: Option<Reference>,
     pub(crate) value: Option<Reference>,
@@ -56,7 +58,10 @@ impl Model {
     /// Reads SageMaker's model from the botocore of a Python environment.
     pub(crate) fn of_python(python: &Path) -> anyhow::Result<Self> {
         let output = Command::new(python)
-            .args(["-c", "import botocore, os; print(os.path.dirname(botocore.__file__))"])
+            .args([
+                "-c",
+                "import botocore, os; print(os.path.dirname(botocore.__file__))",
+            ])
             .output()
             .with_context(|| format!("can't run {}; give --python", python.display()))?;
         anyhow::ensure!(
@@ -75,25 +80,32 @@ impl Model {
             .with_context(|| format!("can't read the service model {}", file.display()))?;
         let mut text = String::new();
         GzDecoder::new(packed.as_slice()).read_to_string(&mut text)?;
-        let mut model: Self = serde_json::from_str(&text)
-            .with_context(|| format!("{} is no service model", file.display()))?;
-        model.patterns = model
-            .shapes
-            .iter()
-            .filter_map(|(name, shape)| Some((name.clone(), compile(shape.pattern.as_deref()?)?)))
-            .collect();
-        Ok(model)
+        serde_json::from_str(&text)
+            .with_context(|| format!("{} is no service model", file.display()))
     }
 
     /// The name of an operation's input shape; `None` if AWS has no such operation.
     pub(crate) fn input(&self, operation: &str) -> Option<&str> {
         let operation = self.operations.get(operation)?;
-        Some(operation.input.as_ref().map_or("", |input| input.shape.as_str()))
+        Some(
+            operation
+                .input
+                .as_ref()
+                .map_or("", |input| input.shape.as_str()),
+        )
     }
+}
 
-    /// A shape's compiled pattern, where it has one that can be compiled.
-    pub(crate) fn pattern(&self, shape: &str) -> Option<&Regex> {
-        self.patterns.get(shape)
+impl Shape {
+    /// Whether a text is of the shape's pattern; true where there is none that can be compiled.
+    pub(crate) fn matches(&self, text: &str) -> bool {
+        let Some(pattern) = &self.pattern else {
+            return true;
+        };
+        let compiled = self.compiled.get_or_init(|| compile(pattern));
+        compiled
+            .as_ref()
+            .is_none_or(|compiled| compiled.is_match(text))
     }
 }
 

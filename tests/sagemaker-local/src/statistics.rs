@@ -32,7 +32,9 @@ impl Statistic {
             _ => {
                 if let Some(rank) = text.strip_prefix('p') {
                     let rank: f64 = rank.parse().ok()?;
-                    return (0.0..=100.0).contains(&rank).then_some(Self::Percentile(rank));
+                    return (0.0..=100.0)
+                        .contains(&rank)
+                        .then_some(Self::Percentile(rank));
                 }
                 let bounds = text.strip_prefix("TC(")?.strip_suffix(')')?;
                 let (low, high) = bounds.split_once(':')?;
@@ -74,7 +76,10 @@ fn bound(text: &str) -> Option<Option<f64>> {
     if text.is_empty() {
         return Some(None);
     }
-    text.parse::<f64>().ok().filter(|bound| bound.is_finite()).map(Some)
+    text.parse::<f64>()
+        .ok()
+        .filter(|bound| bound.is_finite())
+        .map(Some)
 }
 
 #[allow(clippy::cast_precision_loss)]
@@ -98,15 +103,21 @@ impl Histogram {
     fn of(values: &[f64]) -> Self {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
-        let (least, most) =
-            (sorted.first().copied().unwrap_or_default(), sorted.last().copied().unwrap_or_default());
+        let (least, most) = (
+            sorted.first().copied().unwrap_or_default(),
+            sorted.last().copied().unwrap_or_default(),
+        );
         let mut buckets: Vec<Bucket> = Vec::new();
         for value in sorted {
             match buckets.last_mut() {
                 Some(bucket) if value <= bucket.high => bucket.count += 1.0,
                 _ => {
                     let (low, high) = edges(value);
-                    buckets.push(Bucket { low: low.max(least), high: high.min(most), count: 1.0 });
+                    buckets.push(Bucket {
+                        low: low.max(least),
+                        high: high.min(most),
+                        count: 1.0,
+                    });
                 }
             }
         }
@@ -164,7 +175,10 @@ mod tests {
     fn plain_statistics_are_exact() {
         let values = [0.0, 1.0, 1.0, 0.0];
         assert_eq!(Statistic::parse("Sum").unwrap().of(&values), Some(2.0));
-        assert_eq!(Statistic::parse("SampleCount").unwrap().of(&values), Some(4.0));
+        assert_eq!(
+            Statistic::parse("SampleCount").unwrap().of(&values),
+            Some(4.0)
+        );
         assert_eq!(Statistic::parse("Average").unwrap().of(&values), Some(0.5));
         assert_eq!(Statistic::parse("Maximum").unwrap().of(&values), Some(1.0));
         assert_eq!(Statistic::parse("Sum").unwrap().of(&[]), None);
@@ -184,8 +198,14 @@ mod tests {
     fn the_lower_bound_is_exclusive() {
         let values = [200.0; 10];
         assert_eq!(Statistic::parse("TC(200:)").unwrap().of(&values), Some(0.0));
-        assert_eq!(Statistic::parse("TC(199:)").unwrap().of(&values), Some(10.0));
-        assert_eq!(Statistic::parse("TC(:200)").unwrap().of(&values), Some(10.0));
+        assert_eq!(
+            Statistic::parse("TC(199:)").unwrap().of(&values),
+            Some(10.0)
+        );
+        assert_eq!(
+            Statistic::parse("TC(:200)").unwrap().of(&values),
+            Some(10.0)
+        );
     }
 
     #[test]

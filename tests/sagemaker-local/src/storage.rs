@@ -16,7 +16,9 @@ const MOST_OBJECTS: usize = 20_000;
 
 /// Bucket and key of an `s3://` URI.
 pub(crate) fn parse(uri: &str) -> anyhow::Result<(&str, &str)> {
-    let rest = uri.strip_prefix("s3://").with_context(|| format!("{uri} is no s3:// URI"))?;
+    let rest = uri
+        .strip_prefix("s3://")
+        .with_context(|| format!("{uri} is no s3:// URI"))?;
     let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
     anyhow::ensure!(!bucket.is_empty(), "{uri} names no bucket");
     Ok((bucket, key))
@@ -25,19 +27,31 @@ pub(crate) fn parse(uri: &str) -> anyhow::Result<(&str, &str)> {
 /// The content of one object.
 pub(crate) async fn read(s3: &Client, uri: &str) -> anyhow::Result<Vec<u8>> {
     let (bucket, key) = parse(uri)?;
-    let object = s3.get_object().bucket(bucket).key(key).send().await.map_err(|error| {
-        anyhow::anyhow!("can't read {uri}: {}", explain(&error))
-    })?;
-    let body = object.body.collect().await.with_context(|| format!("can't read {uri}"))?;
+    let object = s3
+        .get_object()
+        .bucket(bucket)
+        .key(key)
+        .send()
+        .await
+        .map_err(|error| anyhow::anyhow!("can't read {uri}: {}", explain(&error)))?;
+    let body = object
+        .body
+        .collect()
+        .await
+        .with_context(|| format!("can't read {uri}"))?;
     Ok(body.to_vec())
 }
 
 /// Writes one object.
 pub(crate) async fn write(s3: &Client, uri: &str, body: ByteStream) -> anyhow::Result<()> {
     let (bucket, key) = parse(uri)?;
-    s3.put_object().bucket(bucket).key(key).body(body).send().await.map_err(|error| {
-        anyhow::anyhow!("can't write {uri}: {}", explain(&error))
-    })?;
+    s3.put_object()
+        .bucket(bucket)
+        .key(key)
+        .body(body)
+        .send()
+        .await
+        .map_err(|error| anyhow::anyhow!("can't write {uri}: {}", explain(&error)))?;
     Ok(())
 }
 
@@ -55,13 +69,25 @@ where
 /// Downloads all objects under a prefix into a folder, as a training channel has them.
 pub(crate) async fn download(s3: &Client, uri: &str, folder: &Path) -> anyhow::Result<usize> {
     let (bucket, prefix) = parse(uri)?;
-    let mut pages = s3.list_objects_v2().bucket(bucket).prefix(prefix).into_paginator().send();
+    let mut pages = s3
+        .list_objects_v2()
+        .bucket(bucket)
+        .prefix(prefix)
+        .into_paginator()
+        .send();
     let mut keys = Vec::new();
     while let Some(page) = pages.next().await {
         let page =
             page.map_err(|error| anyhow::anyhow!("can't list {uri}: {}", explain(&error)))?;
-        keys.extend(page.contents().iter().filter_map(|object| object.key().map(str::to_owned)));
-        anyhow::ensure!(keys.len() <= MOST_OBJECTS, "{uri} has more than {MOST_OBJECTS} objects");
+        keys.extend(
+            page.contents()
+                .iter()
+                .filter_map(|object| object.key().map(str::to_owned)),
+        );
+        anyhow::ensure!(
+            keys.len() <= MOST_OBJECTS,
+            "{uri} has more than {MOST_OBJECTS} objects"
+        );
     }
     let mut count = 0;
     for key in keys.iter().filter(|key| !key.ends_with('/')) {
@@ -85,8 +111,13 @@ fn local_name(prefix: &str, key: &str) -> anyhow::Result<PathBuf> {
         _ => &key[prefix.rfind('/').map_or(0, |slash| slash + 1)..],
     };
     let path = PathBuf::from(rest);
-    let safe = path.components().all(|part| matches!(part, Component::Normal(_)));
-    anyhow::ensure!(safe && !rest.is_empty(), "the key {key} can't be a file name");
+    let safe = path
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
+    anyhow::ensure!(
+        safe && !rest.is_empty(),
+        "the key {key} can't be a file name"
+    );
     Ok(path)
 }
 
@@ -107,7 +138,8 @@ pub(crate) async fn unpack(archive: Vec<u8>, folder: &Path) -> anyhow::Result<()
 pub(crate) async fn pack(folder: &Path, target: &Path) -> anyhow::Result<()> {
     let (folder, target) = (folder.to_owned(), target.to_owned());
     tokio::task::spawn_blocking(move || {
-        let mut archive = tar::Builder::new(GzEncoder::new(File::create(&target)?, Compression::fast()));
+        let mut archive =
+            tar::Builder::new(GzEncoder::new(File::create(&target)?, Compression::fast()));
         archive.follow_symlinks(false);
         archive.append_dir_all(".", &folder)?;
         archive.into_inner()?.finish()?.sync_all()
@@ -134,7 +166,13 @@ mod tests {
 
     #[test]
     fn a_channel_keeps_the_layout_below_its_prefix() {
-        let name = |prefix, key| local_name(prefix, key).unwrap().to_str().unwrap().to_owned();
+        let name = |prefix, key| {
+            local_name(prefix, key)
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned()
+        };
         assert_eq!(name("data/train", "data/train/a/x.csv"), "a/x.csv");
         assert_eq!(name("data/train/", "data/train/x.csv"), "x.csv");
         assert_eq!(name("data/train", "data/train.csv"), "train.csv");
@@ -158,7 +196,10 @@ mod tests {
         pack(&from, &archive).await.unwrap();
         let to = here.path().join("copy");
         unpack(std::fs::read(&archive).unwrap(), &to).await.unwrap();
-        assert_eq!(std::fs::read_to_string(to.join("code/inference.py")).unwrap(), "x = 1");
+        assert_eq!(
+            std::fs::read_to_string(to.join("code/inference.py")).unwrap(),
+            "x = 1"
+        );
         assert!(unpack(b"not an archive".to_vec(), &to).await.is_err());
     }
 }

@@ -29,19 +29,28 @@ impl Tags {
     /// As a map: how events carry tags.
     pub(crate) fn map(&self, arn: &str) -> Value {
         let tags = self.0.get(arn).into_iter().flatten();
-        Value::Object(tags.map(|(key, value)| (key.clone(), json!(value))).collect::<Map<_, _>>())
+        Value::Object(
+            tags.map(|(key, value)| (key.clone(), json!(value)))
+                .collect::<Map<_, _>>(),
+        )
     }
 
     fn pairs(&self, arn: &str) -> Vec<Value> {
         let tags = self.0.get(arn).into_iter().flatten();
-        tags.map(|(key, value)| json!({"Key": key, "Value": value})).collect()
+        tags.map(|(key, value)| json!({"Key": key, "Value": value}))
+            .collect()
     }
 }
 
 fn parse(pairs: &[Value]) -> BTreeMap<String, String> {
     pairs
         .iter()
-        .filter_map(|pair| Some((text(pair, "Key")?.to_owned(), text(pair, "Value")?.to_owned())))
+        .filter_map(|pair| {
+            Some((
+                text(pair, "Key")?.to_owned(),
+                text(pair, "Value")?.to_owned(),
+            ))
+        })
         .collect()
 }
 
@@ -51,7 +60,9 @@ pub(crate) fn add(world: &mut World, input: &Value) -> Result<Value, ApiError> {
     let mut merged = tags.clone();
     merged.extend(parse(list(input, "Tags")));
     if merged.len() > MOST_TAGS {
-        return Err(ApiError::limit(format!("{arn} can't have more than {MOST_TAGS} tags.")));
+        return Err(ApiError::limit(format!(
+            "{arn} can't have more than {MOST_TAGS} tags."
+        )));
     }
     *tags = merged;
     Ok(json!({"Tags": world.tags.pairs(&arn)}))

@@ -13,7 +13,10 @@ const MOST_MINUTES: i64 = 7 * 24 * 60;
 pub(crate) fn of(world: &World, name: &str, now: Moment) -> Option<Value> {
     let endpoint = world.endpoints.get(name)?;
     let history = &endpoint.history;
-    let created = history.first().map_or(endpoint.created, |(at, _)| *at).minute();
+    let created = history
+        .first()
+        .map_or(endpoint.created, |(at, _)| *at)
+        .minute();
     let first = created.max(now.minute() - MOST_MINUTES);
     let mut minutes = Vec::new();
     let mut next = 0;

@@ -37,7 +37,12 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    pub(crate) fn new(per_minute: u32, payloads: Vec<String>, content_type: String, seed: u64) -> Self {
+    pub(crate) fn new(
+        per_minute: u32,
+        payloads: Vec<String>,
+        content_type: String,
+        seed: u64,
+    ) -> Self {
         Self {
             per_minute,
             payloads: Arc::new(payloads.into_iter().map(Bytes::from).collect()),
@@ -50,12 +55,20 @@ impl Traffic {
 
 /// Starts, changes or (with `None`) stops an endpoint's traffic. False if there is no endpoint.
 pub(crate) fn set(world: &mut World, name: &str, traffic: Option<Traffic>, now: Moment) -> bool {
-    let Some(endpoint) = world.endpoints.get_mut(name) else { return false };
+    let Some(endpoint) = world.endpoints.get_mut(name) else {
+        return false;
+    };
     endpoint.traffic_generation += 1;
     endpoint.traffic = traffic;
     if endpoint.traffic.is_some() {
         let generation = endpoint.traffic_generation;
-        world.schedule(now, Due::Traffic { endpoint: name.to_owned(), generation });
+        world.schedule(
+            now,
+            Due::Traffic {
+                endpoint: name.to_owned(),
+                generation,
+            },
+        );
     }
     true
 }
@@ -63,7 +76,9 @@ pub(crate) fn set(world: &mut World, name: &str, traffic: Option<Traffic>, now: 
 /// Sends the requests of the slice that begins at `at` and puts down the next one.
 pub(crate) async fn slice(app: &Arc<App>, name: &str, generation: u64, at: Moment, pace: Pace) {
     let planned = plan(&mut app.world(), name, generation, at);
-    let Some((real, template)) = planned else { return };
+    let Some((real, template)) = planned else {
+        return;
+    };
     if real.is_empty() {
         return;
     }
@@ -101,7 +116,12 @@ struct Planned {
 }
 
 /// Draws the slice's requests. Scripted ones are counted right away; the others are returned.
-fn plan(world: &mut World, name: &str, generation: u64, at: Moment) -> Option<(Vec<Planned>, Request)> {
+fn plan(
+    world: &mut World,
+    name: &str,
+    generation: u64,
+    at: Moment,
+) -> Option<(Vec<Planned>, Request)> {
     let endpoint = world.endpoints.get_mut(name)?;
     if endpoint.traffic_generation != generation {
         return None;
@@ -113,7 +133,9 @@ fn plan(world: &mut World, name: &str, generation: u64, at: Moment) -> Option<(V
     // The first slice may begin in the middle of one; the next are aligned.
     let end = (at.as_millis().div_euclid(SLICE_SECONDS * 1000) + 1) * SLICE_SECONDS * 1000;
     let length = end - at.as_millis();
-    let mut times: Vec<i64> = (0..count).map(|_| traffic.rng.random_range(0..length)).collect();
+    let mut times: Vec<i64> = (0..count)
+        .map(|_| traffic.rng.random_range(0..length))
+        .collect();
     times.sort_unstable();
     let mut real = Vec::new();
     let mut scripted = Vec::new();
@@ -129,26 +151,42 @@ fn plan(world: &mut World, name: &str, generation: u64, at: Moment) -> Option<(V
         if !endpoint.status.serves() {
             continue;
         }
-        let Ok(route) = runtime::route(endpoint, None, moment) else { continue };
+        let Ok(route) = runtime::route(endpoint, None, moment) else {
+            continue;
+        };
         match route.scripted {
             Some(answer) => scripted.push((route.variant, moment, answer)),
-            None => real.push(Planned { at: moment, route, body }),
+            None => real.push(Planned {
+                at: moment,
+                route,
+                body,
+            }),
         }
     }
-    let template =
-        Request { content_type: Some(traffic.content_type.clone()), ..Request::default() };
+    let template = Request {
+        content_type: Some(traffic.content_type.clone()),
+        ..Request::default()
+    };
     endpoint.traffic = Some(traffic);
     for (variant, moment, answer) in scripted {
         let outcome = crate::metrics::Outcome::of(answer.status);
-        world.metrics.record(name, &variant, moment, outcome, answer.latency_us, 4_000.0);
+        world
+            .metrics
+            .record(name, &variant, moment, outcome, answer.latency_us, 4_000.0);
     }
-    let due = Due::Traffic { endpoint: name.to_owned(), generation };
+    let due = Due::Traffic {
+        endpoint: name.to_owned(),
+        generation,
+    };
     world.schedule(Moment::from_millis(end), due);
     Some((real, template))
 }
 
 async fn send(app: Arc<App>, name: String, planned: Planned, template: Request) {
-    let request = Request { body: planned.body, ..template };
+    let request = Request {
+        body: planned.body,
+        ..template
+    };
     // Failures are what the metrics are for.
     let _counted = runtime::send(&app, &name, &planned.route, &request, planned.at).await;
 }

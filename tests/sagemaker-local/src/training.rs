@@ -92,7 +92,13 @@ struct Transition {
 
 impl Job {
     /// Enters a status; the event is sent when the status or secondary status changes.
-    pub(crate) fn enter(&mut self, status: Status, secondary: &'static str, at: Moment, tags: Value) -> Event {
+    pub(crate) fn enter(
+        &mut self,
+        status: Status,
+        secondary: &'static str,
+        at: Moment,
+        tags: Value,
+    ) -> Event {
         if let Some(last) = self.transitions.last_mut().filter(|last| last.to.is_none()) {
             last.to = Some(at);
         }
@@ -131,17 +137,32 @@ impl Job {
         if let Some(failure) = &self.failure {
             detail.insert("FailureReason".into(), json!(failure));
         }
-        let transitions = self.transitions.iter().map(|one| one.json(Moment::millis_text));
+        let transitions = self
+            .transitions
+            .iter()
+            .map(|one| one.json(Moment::millis_text));
         detail.insert("SecondaryStatusTransitions".into(), transitions.collect());
         detail.insert("Tags".into(), tags);
-        Event::new(at, "SageMaker Training Job State Change", &self.arn, Value::Object(detail))
+        Event::new(
+            at,
+            "SageMaker Training Job State Change",
+            &self.arn,
+            Value::Object(detail),
+        )
     }
 
     /// Where the model is, or will be.
     pub(crate) fn artifact(&self) -> String {
-        let output = self.body.get("OutputDataConfig").map(|config| required(config, "S3OutputPath"));
+        let output = self
+            .body
+            .get("OutputDataConfig")
+            .map(|config| required(config, "S3OutputPath"));
         let output = output.unwrap_or_default();
-        format!("{}/{}/output/model.tar.gz", output.trim_end_matches('/'), self.name)
+        format!(
+            "{}/{}/output/model.tar.gz",
+            output.trim_end_matches('/'),
+            self.name
+        )
     }
 
     fn describe(&self) -> Value {
@@ -149,7 +170,10 @@ impl Job {
         body.insert("TrainingJobArn".into(), json!(self.arn));
         body.insert("TrainingJobStatus".into(), json!(self.status.api()));
         body.insert("SecondaryStatus".into(), json!(self.secondary));
-        body.insert("ModelArtifacts".into(), json!({"S3ModelArtifacts": self.artifact()}));
+        body.insert(
+            "ModelArtifacts".into(),
+            json!({"S3ModelArtifacts": self.artifact()}),
+        );
         body.insert("CreationTime".into(), self.created.json());
         body.insert("LastModifiedTime".into(), self.modified.json());
         if let Some(started) = self.started {
@@ -200,9 +224,17 @@ impl Job {
         }
         log.push(line.to_owned());
         for metric in &mut self.metrics {
-            let Some(found) = metric.regex.captures(line) else { continue };
-            let number = found.get(1).or_else(|| found.get(0)).map(|part| part.as_str().trim());
-            if let Some(value) = number.and_then(|text| text.parse::<f64>().ok()).filter(|value| value.is_finite()) {
+            let Some(found) = metric.regex.captures(line) else {
+                continue;
+            };
+            let number = found
+                .get(1)
+                .or_else(|| found.get(0))
+                .map(|part| part.as_str().trim());
+            if let Some(value) = number
+                .and_then(|text| text.parse::<f64>().ok())
+                .filter(|value| value.is_finite())
+            {
                 metric.last = Some((at, value));
             }
         }
@@ -242,7 +274,11 @@ pub(crate) fn create(call: &Call, world: &mut World, input: &Value) -> Result<Va
             "Training job names must be unique within an AWS account and region, and a training job with this name already exists",
         ));
     }
-    for member in ["AlgorithmSpecification", "ResourceConfig", "StoppingCondition"] {
+    for member in [
+        "AlgorithmSpecification",
+        "ResourceConfig",
+        "StoppingCondition",
+    ] {
         if input.get(member).is_none() {
             return Err(ApiError::validation(format!("{member} must be specified.")));
         }
@@ -272,7 +308,12 @@ pub(crate) fn create(call: &Call, world: &mut World, input: &Value) -> Result<Va
     ] {
         job.body.entry(member).or_insert(json!(false));
     }
-    let event = job.enter(Status::InProgress, "Starting", call.now, world.tags.map(&arn));
+    let event = job.enter(
+        Status::InProgress,
+        "Starting",
+        call.now,
+        world.tags.map(&arn),
+    );
     world.jobs.insert(name.clone(), job);
     world.emit(event);
     training_run::start(&call.app, name);
@@ -285,9 +326,15 @@ fn metrics(algorithm: &Value) -> Result<Vec<Metric>, ApiError> {
         .map(|definition| {
             let (name, regex) = (required(definition, "Name"), required(definition, "Regex"));
             let regex = Regex::new(&regex).map_err(|error| {
-                ApiError::validation(format!("Invalid regular expression for metric {name}: {error}"))
+                ApiError::validation(format!(
+                    "Invalid regular expression for metric {name}: {error}"
+                ))
             })?;
-            Ok(Metric { name, regex, last: None })
+            Ok(Metric {
+                name,
+                regex,
+                last: None,
+            })
         })
         .collect()
 }
@@ -317,14 +364,21 @@ pub(crate) fn list_jobs(_call: &Call, world: &mut World, input: &Value) -> Resul
             summary,
         }
     });
-    page::answer(input, "TrainingJobSummaries", rows.collect(), Order::Ascending)
+    page::answer(
+        input,
+        "TrainingJobSummaries",
+        rows.collect(),
+        Order::Ascending,
+    )
 }
 
 pub(crate) fn stop(call: &Call, world: &mut World, input: &Value) -> Result<Value, ApiError> {
     let name = required(input, "TrainingJobName");
     let arn = find(world, &name)?.arn.clone();
     let tags = world.tags.map(&arn);
-    let Some(job) = world.jobs.get_mut(&name) else { return Ok(json!({})) };
+    let Some(job) = world.jobs.get_mut(&name) else {
+        return Ok(json!({}));
+    };
     match job.status {
         Status::InProgress => {
             job.stop.send_replace(Stop::Asked);
@@ -348,7 +402,10 @@ pub(crate) fn log(world: &World, name: &str) -> Option<String> {
 }
 
 fn find<'a>(world: &'a World, name: &str) -> Result<&'a Job, ApiError> {
-    world.jobs.get(name).ok_or_else(|| ApiError::validation("Requested resource not found."))
+    world
+        .jobs
+        .get(name)
+        .ok_or_else(|| ApiError::validation("Requested resource not found."))
 }
 
 /// The name in a pipeline step's arguments, if it has one.

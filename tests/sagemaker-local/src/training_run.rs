@@ -38,12 +38,21 @@ pub(crate) fn start(app: &Arc<App>, name: String) {
     tokio::spawn(async move {
         let Some((body, mut stops)) = ({
             let world = app.world();
-            world.jobs.get(&name).map(|job| (Value::Object(job.body.clone()), job.stops()))
+            world
+                .jobs
+                .get(&name)
+                .map(|job| (Value::Object(job.body.clone()), job.stops()))
         }) else {
             return;
         };
         let root = app.data_dir.join("jobs").join(&name);
-        let run = Run { root, app, name, body, working: Mutex::new(Some(working)) };
+        let run = Run {
+            root,
+            app,
+            name,
+            body,
+            working: Mutex::new(Some(working)),
+        };
         let outcome = run.run(&mut stops).await;
         run.finish(outcome);
     });
@@ -107,11 +116,18 @@ impl Run {
             Outcome::Stopped => (Status::Stopped, "Stopped", None),
             Outcome::Failed(reason) => (Status::Failed, "Failed", Some(reason)),
         };
-        tracing::info!(job = self.name, status = status.api(), failure, "training job ended");
+        tracing::info!(
+            job = self.name,
+            status = status.api(),
+            failure,
+            "training job ended"
+        );
         {
             let mut world = self.app.world();
             let tags = world.tags.map(&arn::sagemaker("training-job", &self.name));
-            let Some(job) = world.jobs.get_mut(&self.name) else { return };
+            let Some(job) = world.jobs.get_mut(&self.name) else {
+                return;
+            };
             job.failure = failure.map(|reason| reason.chars().take(LONGEST_REASON).collect());
             let event = job.enter(status, secondary, now, tags);
             world.emit(event);
@@ -124,7 +140,9 @@ impl Run {
         {
             let mut world = self.app.world();
             let tags = world.tags.map(&arn::sagemaker("training-job", &self.name));
-            let Some(job) = world.jobs.get_mut(&self.name) else { return };
+            let Some(job) = world.jobs.get_mut(&self.name) else {
+                return;
+            };
             // A job that is being stopped keeps that status until it has ended.
             if job.status != Status::InProgress {
                 return;
@@ -154,10 +172,21 @@ impl Run {
         if self.root.exists() {
             tokio::fs::remove_dir_all(&self.root).await?;
         }
-        for folder in ["input/config", "input/data", "code", "model", "output/data", "checkpoints"] {
+        for folder in [
+            "input/config",
+            "input/data",
+            "code",
+            "model",
+            "output/data",
+            "checkpoints",
+        ] {
             tokio::fs::create_dir_all(self.root.join(folder)).await?;
         }
-        let hyperparameters = self.body.get("HyperParameters").cloned().unwrap_or_else(|| json!({}));
+        let hyperparameters = self
+            .body
+            .get("HyperParameters")
+            .cloned()
+            .unwrap_or_else(|| json!({}));
         let mut channels = json!({});
         for channel in list(&self.body, "InputDataConfig") {
             let name = required(channel, "ChannelName");
@@ -166,8 +195,10 @@ impl Run {
         }
         let resources = &self.body["ResourceConfig"];
         let instance = text(resources, "InstanceType").unwrap_or("ml.m5.large");
-        self.write("input/config/hyperparameters.json", &hyperparameters).await?;
-        self.write("input/config/inputdataconfig.json", &channels).await?;
+        self.write("input/config/hyperparameters.json", &hyperparameters)
+            .await?;
+        self.write("input/config/inputdataconfig.json", &channels)
+            .await?;
         let resource_config = json!({
             "current_host": "algo-1",
             "current_instance_type": instance,
@@ -180,7 +211,8 @@ impl Run {
             }],
             "network_interface_name": "eth0",
         });
-        self.write("input/config/resourceconfig.json", &resource_config).await?;
+        self.write("input/config/resourceconfig.json", &resource_config)
+            .await?;
         let source = decoded(&hyperparameters, "sagemaker_submit_directory");
         let program = decoded(&hyperparameters, "sagemaker_program");
         if program.is_none() {
@@ -190,7 +222,9 @@ impl Run {
         }
         if let Some(uri) = source.filter(|uri| uri.starts_with("s3://")) {
             let archive = storage::read(&self.app.aws()?.s3, &uri).await?;
-            storage::unpack(archive, &self.root.join("code")).await.with_context(|| uri.clone())?;
+            storage::unpack(archive, &self.root.join("code"))
+                .await
+                .with_context(|| uri.clone())?;
         }
         Ok(())
     }
@@ -203,10 +237,16 @@ impl Run {
             .and_then(|source| source.get("S3DataSource"))
             .with_context(|| format!("channel {name}: only S3 data sources work here"))?;
         let kind = text(source, "S3DataType").unwrap_or("S3Prefix");
-        anyhow::ensure!(kind == "S3Prefix", "channel {name}: S3DataType {kind} does not work here, S3Prefix does");
+        anyhow::ensure!(
+            kind == "S3Prefix",
+            "channel {name}: S3DataType {kind} does not work here, S3Prefix does"
+        );
         let uri = required(source, "S3Uri");
         let count = storage::download(&self.app.aws()?.s3, &uri, &folder).await?;
-        anyhow::ensure!(count > 0, "Data download failed: no S3 objects found under S3 URL {uri} for channel {name}");
+        anyhow::ensure!(
+            count > 0,
+            "Data download failed: no S3 objects found under S3 URL {uri} for channel {name}"
+        );
         Ok(())
     }
 
@@ -223,10 +263,15 @@ impl Run {
             let (app, name) = (self.app.clone(), self.name.clone());
             let (other, other_name) = (self.app.clone(), self.name.clone());
             tokio::spawn(async move {
-                tokio::join!(read_lines(out, app, name), read_lines(err, other, other_name));
+                tokio::join!(
+                    read_lines(out, app, name),
+                    read_lines(err, other, other_name)
+                );
             })
         };
-        let longest = self.body["StoppingCondition"]["MaxRuntimeInSeconds"].as_u64().unwrap_or(86_400);
+        let longest = self.body["StoppingCondition"]["MaxRuntimeInSeconds"]
+            .as_u64()
+            .unwrap_or(86_400);
         let mut stopped = false;
         let status = tokio::select! {
             status = child.wait() => Some(status?),
@@ -261,7 +306,9 @@ impl Run {
         if status.success() {
             return Ok(Outcome::Completed);
         }
-        let reason = tokio::fs::read_to_string(self.root.join("output/failure")).await.unwrap_or_default();
+        let reason = tokio::fs::read_to_string(self.root.join("output/failure"))
+            .await
+            .unwrap_or_default();
         let reason = match reason.trim() {
             "" => format!("the script ended with {status}"),
             reason => reason.to_owned(),
@@ -269,16 +316,20 @@ impl Run {
         let reason = if reason.starts_with("AlgorithmError") || reason.starts_with("ClientError") {
             reason
         } else {
-            format!("AlgorithmError: {reason}, exit code: {}", status.code().unwrap_or(1))
+            format!(
+                "AlgorithmError: {reason}, exit code: {}",
+                status.code().unwrap_or(1)
+            )
         };
         Ok(Outcome::Failed(reason))
     }
 
     fn spawn(&self) -> anyhow::Result<Child> {
         let environment = self.body.get("Environment").and_then(Value::as_object);
-        let environment = environment.into_iter().flatten().filter_map(|(key, value)| {
-            Some((key.clone(), value.as_str()?.to_owned()))
-        });
+        let environment = environment
+            .into_iter()
+            .flatten()
+            .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
         Command::new(&self.app.args.python)
             .arg(self.app.args.container.join("train.py"))
             .arg("--root")
@@ -302,7 +353,11 @@ impl Run {
     async fn upload(&self) -> anyhow::Result<()> {
         let artifact = {
             let world = self.app.world();
-            world.jobs.get(&self.name).map(|job| job.artifact()).unwrap_or_default()
+            world
+                .jobs
+                .get(&self.name)
+                .map(|job| job.artifact())
+                .unwrap_or_default()
         };
         self.put(&self.root.join("model"), &artifact).await?;
         let output = self.root.join("output/data");
@@ -326,11 +381,17 @@ impl Run {
 
 /// Waits until the job is to end. The sender lives as long as the job is known.
 async fn stopping(stops: &mut watch::Receiver<Stop>) -> Stop {
-    stops.wait_for(|stop| *stop != Stop::No).await.map_or(Stop::Killed, |stop| *stop)
+    stops
+        .wait_for(|stop| *stop != Stop::No)
+        .await
+        .map_or(Stop::Killed, |stop| *stop)
 }
 
 fn terminate(child: &Child) {
-    let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    let pid = child
+        .id()
+        .and_then(|id| i32::try_from(id).ok())
+        .and_then(Pid::from_raw);
     if let Some(pid) = pid {
         // It may have ended this moment.
         let _already_gone = kill_process(pid, Signal::TERM);

@@ -16,7 +16,10 @@ pub(crate) fn request(model: &Model, shape: &str, input: &Value) -> Result<(), A
     if !input.is_object() {
         return Err(ApiError::serialization("The request is no JSON object."));
     }
-    let mut check = Check { model, errors: Vec::new() };
+    let mut check = Check {
+        model,
+        errors: Vec::new(),
+    };
     if !shape.is_empty() {
         check.value(shape, input, "")?;
     }
@@ -47,7 +50,7 @@ impl Check<'_> {
             "map" => self.map(shape, value, path),
             "string" => {
                 let text = value.as_str().ok_or_else(|| wrong_type(path, "a string"))?;
-                for constraint in self.text(name, shape, text) {
+                for constraint in broken_by(shape, text) {
                     self.broken(text, path, &constraint);
                 }
                 Ok(())
@@ -72,7 +75,9 @@ impl Check<'_> {
     }
 
     fn structure(&mut self, shape: &Shape, value: &Value, path: &str) -> Result<(), ApiError> {
-        let object = value.as_object().ok_or_else(|| wrong_type(path, "an object"))?;
+        let object = value
+            .as_object()
+            .ok_or_else(|| wrong_type(path, "an object"))?;
         for required in &shape.required {
             if !object.contains_key(required) {
                 let at = join(path, required);
@@ -102,16 +107,22 @@ impl Check<'_> {
     }
 
     fn map(&mut self, shape: &Shape, value: &Value, path: &str) -> Result<(), ApiError> {
-        let object = value.as_object().ok_or_else(|| wrong_type(path, "an object"))?;
+        let object = value
+            .as_object()
+            .ok_or_else(|| wrong_type(path, "an object"))?;
         self.length(shape, object.len(), value, path);
         for (key, item) in object {
             if let Some(reference) = &shape.key {
                 self.entry("key", &reference.shape, key, value, path);
             }
-            let Some(reference) = &shape.value else { continue };
+            let Some(reference) = &shape.value else {
+                continue;
+            };
             match self.model.shapes.get(&reference.shape) {
                 Some(inner) if inner.kind == "string" => {
-                    let text = item.as_str().ok_or_else(|| wrong_type(path, "a map of strings"))?;
+                    let text = item
+                        .as_str()
+                        .ok_or_else(|| wrong_type(path, "a map of strings"))?;
                     self.entry("value", &reference.shape, text, value, path);
                 }
                 _ => self.value(&reference.shape, item, &format!("{path}.{key}.member"))?,
@@ -122,33 +133,18 @@ impl Check<'_> {
 
     /// Constraints on a map's keys and values are reported for the map as a whole.
     fn entry(&mut self, which: &str, name: &str, text: &str, map: &Value, path: &str) {
-        let Some(shape) = self.model.shapes.get(name) else { return };
-        let constraints = self.text(name, shape, text);
+        let Some(shape) = self.model.shapes.get(name) else {
+            return;
+        };
+        let constraints = broken_by(shape, text);
         if !constraints.is_empty() {
             let shown = show(map);
-            let constraint =
-                format!("Map {which} must satisfy constraint: [{}]", constraints.join(", "));
+            let constraint = format!(
+                "Map {which} must satisfy constraint: [{}]",
+                constraints.join(", ")
+            );
             self.broken(&shown, path, &constraint);
         }
-    }
-
-    fn text(&self, name: &str, shape: &Shape, text: &str) -> Vec<String> {
-        let mut broken = Vec::new();
-        let length = small(text.chars().count());
-        if let Some(max) = shape.max.filter(|max| length > *max) {
-            broken.push(format!("Member must have length less than or equal to {max}"));
-        }
-        if let Some(min) = shape.min.filter(|min| length < *min) {
-            broken.push(format!("Member must have length greater than or equal to {min}"));
-        }
-        if self.model.pattern(name).is_some_and(|pattern| !pattern.is_match(text)) {
-            let pattern = shape.pattern.as_deref().unwrap_or_default();
-            broken.push(format!("Member must satisfy regular expression pattern: {pattern}"));
-        }
-        if !shape.values.is_empty() && !shape.values.iter().any(|value| value == text) {
-            broken.push(format!("Member must satisfy enum value set: [{}]", shape.values.join(", ")));
-        }
-        broken
     }
 
     fn number(&mut self, shape: &Shape, number: f64, path: &str) {
@@ -187,7 +183,9 @@ impl Check<'_> {
     }
 
     fn broken(&mut self, value: &str, path: &str, constraint: &str) {
-        self.push(format!("Value '{value}' at '{path}' failed to satisfy constraint: {constraint}"));
+        self.push(format!(
+            "Value '{value}' at '{path}' failed to satisfy constraint: {constraint}"
+        ));
     }
 
     fn push(&mut self, error: String) {
@@ -197,21 +195,59 @@ impl Check<'_> {
     }
 }
 
+/// The constraints of its shape that a text breaks.
+fn broken_by(shape: &Shape, text: &str) -> Vec<String> {
+    let mut broken = Vec::new();
+    let length = small(text.chars().count());
+    if let Some(max) = shape.max.filter(|max| length > *max) {
+        broken.push(format!(
+            "Member must have length less than or equal to {max}"
+        ));
+    }
+    if let Some(min) = shape.min.filter(|min| length < *min) {
+        broken.push(format!(
+            "Member must have length greater than or equal to {min}"
+        ));
+    }
+    if !shape.matches(text) {
+        let pattern = shape.pattern.as_deref().unwrap_or_default();
+        broken.push(format!(
+            "Member must satisfy regular expression pattern: {pattern}"
+        ));
+    }
+    if !shape.values.is_empty() && !shape.values.iter().any(|value| value == text) {
+        broken.push(format!(
+            "Member must satisfy enum value set: [{}]",
+            shape.values.join(", ")
+        ));
+    }
+    broken
+}
+
 fn wrong_type(path: &str, expected: &str) -> ApiError {
     ApiError::serialization(format!("'{path}' must be {expected}."))
 }
 
 fn join(path: &str, member: &str) -> String {
     let mut letters = member.chars();
-    let lower: String =
-        letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default();
-    if path.is_empty() { lower } else { format!("{path}.{lower}") }
+    let lower: String = letters
+        .next()
+        .map(|first| first.to_lowercase().chain(letters).collect())
+        .unwrap_or_default();
+    if path.is_empty() {
+        lower
+    } else {
+        format!("{path}.{lower}")
+    }
 }
 
 fn show(value: &Value) -> String {
     let mut text = value.to_string();
     if text.len() > 200 {
-        let end = (0..=200).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        let end = (0..=200)
+            .rev()
+            .find(|end| text.is_char_boundary(*end))
+            .unwrap_or(0);
         text.truncate(end);
         text.push_str("...");
     }
@@ -252,15 +288,23 @@ mod tests {
         let input = json!({"Variants": [{"Mode": "C"}], "Count": 0});
         let error = request(&model(), "Input", &input).unwrap_err();
         assert_eq!(error.code, "ValidationException");
-        assert!(error.message.starts_with("3 validation errors detected: "), "{error}");
-        assert!(error.message.contains("Value null at 'name' failed to satisfy constraint: Member must not be null"));
+        assert!(
+            error.message.starts_with("3 validation errors detected: "),
+            "{error}"
+        );
+        assert!(error.message.contains(
+            "Value null at 'name' failed to satisfy constraint: Member must not be null"
+        ));
         assert!(error.message.contains("Value 'C' at 'variants.1.member.mode' failed to satisfy constraint: Member must satisfy enum value set: [A, B]"));
         assert!(error.message.contains("Value '0' at 'count'"));
     }
 
     #[test]
     fn members_that_aws_does_not_know_are_ignored() {
-        assert_eq!(request(&model(), "Input", &json!({"Name": "x", "New": 1})), Ok(()));
+        assert_eq!(
+            request(&model(), "Input", &json!({"Name": "x", "New": 1})),
+            Ok(())
+        );
     }
 
     #[test]

@@ -123,7 +123,11 @@ impl World {
     /// Puts work down for its time; work for the same time is done in the order it was put down.
     pub(crate) fn schedule(&mut self, at: Moment, due: Due) {
         self.sequence += 1;
-        self.due.push(Reverse(Entry { at, sequence: self.sequence, due }));
+        self.due.push(Reverse(Entry {
+            at,
+            sequence: self.sequence,
+            due,
+        }));
     }
 
     /// When the next work is due.
@@ -151,7 +155,10 @@ impl World {
     /// An event for EventBridge, once.
     pub(crate) fn send(&mut self, event: Event) {
         if self.outbox.len() >= OUTBOX_LIMIT {
-            tracing::error!(limit = OUTBOX_LIMIT, "too many events wait; the oldest is dropped");
+            tracing::error!(
+                limit = OUTBOX_LIMIT,
+                "too many events wait; the oldest is dropped"
+            );
             self.outbox.pop_front();
         }
         self.outbox.push_back(event);
@@ -183,6 +190,8 @@ impl World {
     /// `length` random lower-case letters and digits.
     pub(crate) fn suffix(&mut self, length: usize) -> String {
         const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
-        (0..length).map(|_| char::from(LETTERS[self.rng.random_range(0..LETTERS.len())])).collect()
+        (0..length)
+            .map(|_| char::from(LETTERS[self.rng.random_range(0..LETTERS.len())]))
+            .collect()
     }
 }

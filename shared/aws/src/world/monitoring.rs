@@ -1,12 +1,14 @@
 //! Model Monitor: its schedules, and what a monitoring job found.
 //!
-//! Sources: "Schema for Violations (constraint_violations.json file)" and "Interpret results" in
+//! Sources: "Schema for Violations (`constraint_violations.json` file)" and "Interpret results" in
 //! the SageMaker developer guide. The four kinds of monitors name the thing that is off in
 //! different members, so each is tried.
 
 use aws_sdk_sagemaker::operation::describe_monitoring_schedule::DescribeMonitoringScheduleOutput;
 use aws_sdk_sagemaker::operation::describe_processing_job::DescribeProcessingJobOutput;
-use aws_sdk_sagemaker::types::{ExecutionStatus, MonitoringExecutionSortKey, SortOrder};
+use aws_sdk_sagemaker::types::{
+    ExecutionStatus, MonitoringExecutionSortKey, ProcessingOutputConfig, SortOrder,
+};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
@@ -118,7 +120,7 @@ fn endpoint_of(schedule: &DescribeMonitoringScheduleOutput) -> Option<&str> {
 fn reports(job: &DescribeProcessingJobOutput) -> Vec<String> {
     let outputs = job
         .processing_output_config()
-        .map(|config| config.outputs())
+        .map(ProcessingOutputConfig::outputs)
         .unwrap_or_default();
     outputs
         .iter()
@@ -179,7 +181,7 @@ fn violation(line: &Value) -> Violation {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use aws_sdk_sagemaker::types::{ProcessingOutput, ProcessingOutputConfig, ProcessingS3Output};
+    use aws_sdk_sagemaker::types::{ProcessingOutput, ProcessingS3Output};
 
     #[test]
     fn reports_of_every_kind_of_monitor_are_read() {

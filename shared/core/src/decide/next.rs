@@ -5,9 +5,9 @@ use super::{Case, take};
 use crate::audit::What;
 use crate::decision::{Decision, Note};
 use crate::event::Approval;
-use crate::head::{Champion, Head, Waiting};
+use crate::head::{Candidate, Champion, Head, Waiting};
 use crate::ledger::Lane;
-use crate::name::StageName;
+use crate::name::{PackageVersion, StageName};
 use crate::notice::Severity;
 use crate::pipeline::{NewerApproval, Stage};
 use crate::rollout::{
@@ -104,7 +104,10 @@ pub(crate) fn enqueue(case: &Case<'_>, stage: &Stage, waiting: Waiting, decision
         decision.head.waiting.remove(&stage.name);
         return;
     }
-    if is_urgent || case.policy().pipeline.newer_approval == NewerApproval::Replace {
+    // What takes over from a rejected version is not held up by a newcomer.
+    let replaces =
+        !running.urgent && case.policy().pipeline.newer_approval == NewerApproval::Replace;
+    if is_urgent || replaces {
         let why = Reason {
             cause: Cause::Newer,
             sentence: format!("{version} was approved and takes its place"),
@@ -180,10 +183,62 @@ pub(super) fn end(case: &Case<'_>, rollout: Rollout, decision: &mut Decision) {
                 // version, the event is what takes it back there.
                 head.remember_approval(rollout.candidate.version, Approval::Rejected, case.now);
             }
+            replace_rejected_champion(case, &rollout, decision);
         }
         _ => {}
     }
     decision.finished.push(rollout);
+}
+
+/// A rejected version that serves again, because what was to take its place was taken back, gives
+/// way to the one before it, or people are told.
+fn replace_rejected_champion(case: &Case<'_>, rollout: &Rollout, decision: &mut Decision) {
+    let head = &decision.head;
+    let approval_of =
+        |version: &PackageVersion| head.approvals.get(version).map(|(approval, _)| *approval);
+    let Some(stage) = case.stages().find(|s| s.name == rollout.stage) else {
+        return;
+    };
+    let Some(champion) = head.champions.get(&stage.name) else {
+        return;
+    };
+    let version = champion.candidate.version;
+    let is_rejected = approval_of(&version) == Some(Approval::Rejected);
+    if !is_rejected || rollout.urgent || head.waiting.contains_key(&stage.name) {
+        return;
+    }
+    let previous = champion.previous.clone().filter(|p| {
+        p.version != rollout.candidate.version
+            && approval_of(&p.version).is_none_or(|a| a == Approval::Approved)
+    });
+    if let Some(candidate) = previous {
+        let candidate = Candidate {
+            approved_at: case.now,
+            ..candidate
+        };
+        let waiting = Waiting {
+            candidate,
+            urgent: true,
+            told: false,
+        };
+        enqueue(case, stage, waiting, decision);
+        return;
+    }
+    let line = format!(
+        "{version} was rejected and serves {} again, since {} was taken back. Approve another \
+         version.",
+        stage.endpoint, rollout.candidate.version
+    );
+    decision.notes.push(
+        Note::new(What::RolledBack, line.clone(), serde_json::Value::Null)
+            .version(version)
+            .endpoint(&stage.endpoint)
+            .tell(
+                Severity::Action,
+                format!("{version} is Rejected and still serves {}", stage.endpoint),
+                vec![line],
+            ),
+    );
 }
 
 /// Takes away what a champion was deployed as, if somebody else replaced or deleted it before this

@@ -4,6 +4,7 @@
 
 mod chaos;
 mod edges;
+mod found;
 mod memory;
 mod stories;
 mod town;

@@ -251,17 +251,7 @@ fn endpoint_is_gone(
             finish::rolled_back(rollout, why, now, reject, moves);
         }
         _ => {
-            moves.cancel = true;
-            finish::fail(
-                rollout,
-                format!(
-                    "The endpoint {} was deleted during the rollout.",
-                    rollout.endpoint
-                ),
-                now,
-                moves,
-            );
-            finish::clean_up_candidate(rollout, moves);
+            finish::gone(rollout, now, moves);
         }
     }
 }
@@ -624,12 +614,15 @@ fn promoting(rollout: &mut Rollout, endpoint: &Endpoint, now: Timestamp, moves: 
     rollout.phase = Phase::Baking { since: now };
     rollout.weights.push((now, 100));
     rollout.attempts = 1;
-    let bake = rollout.plan.bake_minutes;
+    let kept = match rollout.plan.bake_minutes {
+        0 => "what served before goes now".to_owned(),
+        bake => format!("what served before is kept for {bake} minutes"),
+    };
     moves.notes.push(
         Note::new(
             What::Promoted,
             format!(
-                "{} has all the traffic of {}; what served before is kept for {bake} minutes.",
+                "{} has all the traffic of {}; {kept}.",
                 rollout.candidate.version, rollout.endpoint
             ),
             json!({ "guards": judge::summary(rollout) }),
@@ -643,7 +636,7 @@ fn promoting(rollout: &mut Rollout, endpoint: &Endpoint, now: Timestamp, moves: 
             ),
             vec![
                 format!("{}.", judge::sentence(rollout, 0)),
-                format!("What served before is kept for {bake} minutes."),
+                format!("W{}.", kept.trim_start_matches('w')),
             ],
         ),
     );

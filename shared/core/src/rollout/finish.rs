@@ -9,6 +9,7 @@ use super::{Cause, Incumbent, Phase, Reason, Rollout, judge};
 use crate::audit::What;
 use crate::decision::Note;
 use crate::event::Approval;
+use crate::name::PackageVersion;
 use crate::notice::Severity;
 use crate::world::{Effect, Endpoint};
 
@@ -95,19 +96,21 @@ pub(super) fn rolled_back(
     let back = match &rollout.incumbent {
         Some(i) => format!(
             "{} serves all the traffic of {} again.",
-            serving(i),
+            i.version
+                .map_or_else(|| format!("The model {}", i.model), |v| v.to_string()),
             rollout.endpoint
         ),
         None => format!("The endpoint {} was taken away again.", rollout.endpoint),
     };
+    let version = rollout.candidate.version;
     let package = if is_rejected {
         format!("{} is marked Rejected.", rollout.candidate.version)
     } else if why.cause == Cause::Rejected {
         format!("To try {} again, approve it.", rollout.candidate.version)
     } else {
         format!(
-            "{} keeps its approval; approve it again to try once more.",
-            rollout.candidate.version
+            "{version} keeps its approval. To try it again, {}.",
+            anew(version)
         )
     };
     let mut lines = vec![
@@ -116,8 +119,12 @@ pub(super) fn rolled_back(
         package.clone(),
     ];
     let mut headline = format!(
-        "{} was rolled back on {}",
-        rollout.candidate.version, rollout.endpoint
+        "{version} {} on {}",
+        match why.cause {
+            Cause::Newer => "made way",
+            _ => "was rolled back",
+        },
+        rollout.endpoint
     );
     let mut severity = match why.cause {
         Cause::Newer => Severity::Info,
@@ -160,15 +167,45 @@ pub(super) fn rolled_back(
     };
 }
 
-/// What served, in a word.
-fn serving(incumbent: &Incumbent) -> String {
-    incumbent
-        .version
-        .map_or_else(|| incumbent.model.clone(), |v| v.to_string())
+/// How a person has a version tried again that is Approved already: only a change is an approval.
+pub(super) fn anew(version: PackageVersion) -> String {
+    format!("set {version} to PendingManualApproval and back to Approved")
+}
+
+/// What served, in a word or three.
+pub(super) fn serving(incumbent: &Incumbent) -> String {
+    incumbent.version.map_or_else(
+        || format!("the model {}", incumbent.model),
+        |v| v.to_string(),
+    )
 }
 
 /// It stops where a person has to look; the endpoint is left as it is.
 pub(super) fn fail(rollout: &mut Rollout, why: String, now: Timestamp, moves: &mut Moves) {
+    let left = format!(
+        "Tidegate leaves the model {} and the config {} as they are: delete them when nothing uses \
+         them.",
+        rollout.model, rollout.config
+    );
+    stop(rollout, why, left, now, moves);
+}
+
+/// The endpoint is gone: with it goes what was made for the candidate.
+pub(super) fn gone(rollout: &mut Rollout, now: Timestamp, moves: &mut Moves) {
+    let why = format!(
+        "The endpoint {} was deleted during the rollout.",
+        rollout.endpoint
+    );
+    let next = format!(
+        "The next version that is approved creates it anew; to have {} do so, {}.",
+        rollout.candidate.version,
+        anew(rollout.candidate.version)
+    );
+    stop(rollout, why, next, now, moves);
+    clean_up_candidate(rollout, moves);
+}
+
+fn stop(rollout: &mut Rollout, why: String, next: String, now: Timestamp, moves: &mut Moves) {
     moves.cancel = true;
     moves.effects.clear();
     rollout.ended = Some(now);
@@ -186,7 +223,7 @@ pub(super) fn fail(rollout: &mut Rollout, why: String, now: Timestamp, moves: &m
                 "The rollout of {} to {} stopped",
                 rollout.candidate.version, rollout.endpoint
             ),
-            vec![why.clone()],
+            vec![why.clone(), next],
         ),
     );
     rollout.phase = Phase::Failed { why };
@@ -207,14 +244,12 @@ pub(super) fn foreign(
         .collect();
     let why = format!(
         "Somebody else changed {what}: {} serves by the config {} with {}. The rollout stopped and \
-         overwrites nothing. When the endpoint is as you want it, approve {} again or delete its \
-         model {} and config {}.",
+         overwrites nothing. To try {} again when the endpoint is as you want it, {}.",
         endpoint.name,
         endpoint.config,
         weights.join(", "),
         rollout.candidate.version,
-        rollout.model,
-        rollout.config,
+        anew(rollout.candidate.version),
     );
     moves.notes.push(
         Note::new(

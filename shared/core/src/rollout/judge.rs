@@ -247,7 +247,7 @@ pub(super) fn sentence(rollout: &Rollout, guard: usize) -> String {
         .harm_ceiling()
         .map_or(evidence.harm(), |c| c.max(evidence.harm()));
     format!(
-        "{name}: {} of {} requests on {} against {} of {} on {against}; {} if it were no worse",
+        "{name}: {} of {} requests on {} against {} of {} on {against}; the chance of that is {}, were it no worse",
         totals.canary.bad,
         totals.canary.requests,
         rollout.candidate.version,

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
+use super::finish::{anew, serving};
 use super::names::{rollout_id, stem};
 use super::{HISTORY_MINUTES, Incumbent, Phase, Rollout, judge};
 use crate::audit::What;
@@ -90,6 +91,11 @@ pub fn start(
             Served::Unknown => return Start::Unknown,
             Served::Busy(why) => return Start::Wait(why),
             Served::Unfit(why) => {
+                let why = format!(
+                    "{why} To try {} then, {}.",
+                    candidate.version,
+                    anew(candidate.version)
+                );
                 let headline = format!(
                     "{} was not rolled out to {}",
                     candidate.version, stage.endpoint
@@ -128,9 +134,7 @@ pub fn start(
         Some(incumbent) => format!(
             "{} is approved; {} serves {} on {} instance{}.",
             candidate.version,
-            incumbent
-                .version
-                .map_or_else(|| incumbent.model.clone(), |v| v.to_string()),
+            serving(incumbent),
             stage.endpoint,
             incumbent.count,
             if incumbent.count == 1 { "" } else { "s" }
@@ -281,7 +285,7 @@ fn serves_now(endpoint: &Endpoint, champion: Option<&Champion>, facts: &Facts) -
         | EndpointStatus::UpdateRollbackFailed => {
             return Served::Unfit(format!(
                 "The endpoint {} is {:?}{}. SageMaker allows nothing but deleting a failed \
-                 endpoint: delete it, and approve the version again.",
+                 endpoint: delete it.",
                 endpoint.name,
                 endpoint.status,
                 endpoint
@@ -296,7 +300,7 @@ fn serves_now(endpoint: &Endpoint, champion: Option<&Champion>, facts: &Facts) -
     let [variant] = endpoint.variants.as_slice() else {
         return Served::Unfit(format!(
             "The endpoint {} has {} variants; Tidegate rolls out to endpoints with one. Reduce it \
-             to the variant that should be the champion, and approve the version again.",
+             to the variant that should be the champion.",
             endpoint.name,
             endpoint.variants.len()
         ));
@@ -313,7 +317,7 @@ fn serves_now(endpoint: &Endpoint, champion: Option<&Champion>, facts: &Facts) -
         Known::Missing => {
             return Served::Unfit(format!(
                 "The endpoint config {} that {} serves by was deleted, so its settings can't be \
-                 copied. Update the endpoint to a config that exists, and approve the version again.",
+                 copied. Update the endpoint to a config that exists.",
                 endpoint.config, endpoint.name
             ));
         }

@@ -36,7 +36,7 @@ pub fn roll_back(rollout: &mut Rollout, why: Reason, now: Timestamp, moves: &mut
         .rollout(rollout)
         .tell(
             if why.cause.blames() { Severity::Warning } else { Severity::Info },
-            format!("{} is rolled back on {}", rollout.candidate.version, rollout.endpoint),
+            format!("{} is being rolled back on {}", rollout.candidate.version, rollout.endpoint),
             vec![format!("During {phase}: {}.", why.sentence.trim_end_matches('.'))],
         ),
     );

@@ -203,11 +203,13 @@ impl Story {
         self.check(is_alone, "it serves alone")
     }
 
-    /// A package's approval, and why.
+    /// A package's approval, and why: `CreateModelPackage` takes no `ApprovalDescription`, so what the
+    /// gate says is in the description.
     async fn approval(&self, arn: &str) -> Result<(ModelApprovalStatus, String)> {
         let package = self.world.clients.sagemaker.describe_model_package().model_package_name(arn).send().await?;
         let status = package.model_approval_status.context("a versioned package has an approval")?;
-        Ok((status, package.approval_description.unwrap_or_default()))
+        let why = package.approval_description.or(package.model_package_description);
+        Ok((status, why.unwrap_or_default()))
     }
 
     /// What people were told since the last call, said.
@@ -216,12 +218,22 @@ impl Story {
         for one in told.iter().filter(|one| one.severity.as_deref() != Some("info")) {
             self.say("notice", &one.text).await?;
         }
-        self.report.notices.extend(told.clone());
         Ok(told)
     }
 
-    pub(super) async fn new_notices(&self) -> Result<Vec<Told>> {
-        notices::take(&self.world.clients, &self.world.moto.url).await
+    /// What people were told since the last call. SNS gets each notice at least once; receivers, as
+    /// this one, drop repeats by their id.
+    pub(super) async fn new_notices(&mut self) -> Result<Vec<Told>> {
+        let mut new = Vec::new();
+        for told in notices::take(&self.world.clients, &self.world.moto.url).await? {
+            if self.report.notices.iter().any(|known| known.id.is_some() && known.id == told.id) {
+                self.report.repeated_notices += 1;
+            } else {
+                self.report.notices.push(told.clone());
+                new.push(told);
+            }
+        }
+        Ok(new)
     }
 
     /// Lets users go on for some minutes.

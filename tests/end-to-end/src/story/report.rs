@@ -25,6 +25,8 @@ pub struct Report {
     pub checks: Vec<(String, bool)>,
     /// What people were told.
     pub notices: Vec<Told>,
+    /// Repeats of them.
+    pub repeated_notices: u32,
     /// What `tidegate audit verify` found.
     pub audit: Audit,
     /// What was delivered to each function.

@@ -23,7 +23,7 @@ mod rough;
 use rough::{Dice, Rough, Weather};
 
 /// How many stories a run tells.
-const SEEDS: u64 = 1500;
+const SEEDS: u64 = 300;
 
 /// How many minutes a story is rough for.
 const ROUGH_MINUTES: u32 = 150;
@@ -301,6 +301,13 @@ impl Tale {
         if fate < 4 {
             self.bad.insert(version);
         }
+        drop(state);
+        let kind = match fate {
+            0..3 => "does harm",
+            3 => "fails its smoke requests",
+            _ => "is good",
+        };
+        self.say(format!("v{version} {kind}"));
     }
 
     /// What people and SageMaker do on their own in a minute.
@@ -454,16 +461,13 @@ impl Tale {
                 weather: &self.weather,
             };
             let one = dying(handle(&rough, &rough, &first.bytes), dies_after);
-            let results = match &second {
-                Some(second) => {
-                    let two = handle(&rough, &rough, &second.bytes);
-                    let (one, two) = futures_util::join!(one, two);
-                    vec![(first.clone(), one), (second.clone(), Some(two))]
-                }
-                None => {
-                    let one = one.await;
-                    vec![(first, one)]
-                }
+            let results = if let Some(second) = &second {
+                let two = handle(&rough, &rough, &second.bytes);
+                let (one, two) = futures_util::join!(one, two);
+                vec![(first.clone(), one), (second.clone(), Some(two))]
+            } else {
+                let one = one.await;
+                vec![(first, one)]
             };
             self.weather.lock().unwrap().calls_left = None;
             for (mail, result) in results {

@@ -156,9 +156,10 @@ impl Ledger for Memory {
             partition.jobs.insert(job.job.clone(), job.clone());
         }
         for rollout in &commit.finished {
-            partition
+            let other = partition
                 .rollouts
                 .insert(rollout.id.clone(), rollout.clone());
+            assert!(other.is_none(), "{} ended twice", rollout.id);
         }
         if commit.policy.is_some() {
             partition.policy.clone_from(&commit.policy);

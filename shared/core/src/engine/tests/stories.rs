@@ -112,6 +112,10 @@ impl Story {
 
     /// The event that SageMaker sends when a package's approval changed.
     pub(super) async fn package(&mut self, version: u32) -> Handled {
+        self.try_package(version).await.unwrap()
+    }
+
+    pub(super) async fn try_package(&mut self, version: u32) -> Result<Handled, EngineError> {
         let approval = {
             let state = self.town.0.lock().unwrap();
             state
@@ -121,7 +125,7 @@ impl Story {
                 .unwrap()
                 .approval
         };
-        self.send(
+        self.try_send(
             "aws.sagemaker",
             "SageMaker Model Package State Change",
             json!({
@@ -154,7 +158,7 @@ impl Story {
         }
     }
 
-    async fn minute(&mut self) {
+    pub(super) async fn minute(&mut self) {
         let now = self.town.minute();
         let schedules: Vec<RolloutId> = self
             .town
@@ -306,10 +310,11 @@ async fn a_bad_version_is_rolled_back_and_rejected() {
     story.minutes(2).await;
     assert_eq!(story.serving(), [("v1".to_owned(), 100.0, 2)]);
     assert_eq!(story.champion(), 1);
-    let state = story.town.0.lock().unwrap();
-    assert_eq!(state.packages[1].approval, Approval::Rejected);
-    assert_eq!((state.configs.len(), state.models.len()), (1, 1));
-    drop(state);
+    {
+        let state = story.town.0.lock().unwrap();
+        assert_eq!(state.packages[1].approval, Approval::Rejected);
+        assert_eq!((state.configs.len(), state.models.len()), (1, 1));
+    }
     let rollout = &story.ledger.finished(&story.group)[1];
     assert!(matches!(&rollout.phase, Phase::RolledBack { why } if why.cause == Cause::Guard));
     assert!(story.told().contains(&"rolled-back".to_owned()));

@@ -255,7 +255,11 @@ fn serving(spec: &VariantSpec) -> Variant {
 impl World for Town {
     async fn ask(&self, question: &Question) -> Result<Answer, WorldError> {
         let mut state = self.0.lock().unwrap();
-        Self::fault(&mut state, "ask")?;
+        let call = match question {
+            Question::Smoke { .. } => "InvokeEndpoint",
+            _ => "ask",
+        };
+        Self::fault(&mut state, call)?;
         Ok(match question {
             Question::TrainingJob(job) => state.jobs.get(job).map_or(Answer::Missing, |j| {
                 Answer::TrainingJob(Box::new(j.clone()))
@@ -350,6 +354,8 @@ impl World for Town {
             Effect::CreateModel(_) => "CreateModel",
             Effect::RegisterPackage(_) => "RegisterPackage",
             Effect::Tell { .. } => "Tell",
+            Effect::StartTicks { .. } => "StartTicks",
+            Effect::SetApproval { .. } => "SetApproval",
             _ => "other",
         };
         Self::fault(&mut state, name)?;

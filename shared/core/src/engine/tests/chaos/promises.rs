@@ -6,6 +6,7 @@ use super::super::town::version_of;
 use super::Tale;
 use crate::audit::Verifier;
 use crate::event::Approval;
+use crate::name::PackageVersion;
 use crate::rollout::{ATTEMPTS, Phase};
 
 /// How large a head may be, bytes, before it is deflated.
@@ -107,12 +108,14 @@ impl Tale {
         let state = self.town.0.lock().unwrap();
         for (stage, champion) in &head.champions {
             let version = champion.candidate.version.0;
-            let was_first = self
-                .memory
-                .finished(&self.group)
-                .iter()
-                .any(|r| r.candidate.version.0 == version && r.incumbent.is_none());
-            self.hold(!self.bad.contains(&version) || was_first, || {
+            // The first has nothing to be compared with, and who follows a bad one is no worse.
+            let is_bad = |v: &PackageVersion| self.bad.contains(&v.0);
+            let had_no_better = self.memory.finished(&self.group).iter().any(|r| {
+                let before = r.incumbent.as_ref().and_then(|i| i.version);
+                r.candidate.version.0 == version
+                    && (r.incumbent.is_none() || before.as_ref().is_some_and(is_bad))
+            });
+            self.hold(!self.bad.contains(&version) || had_no_better, || {
                 format!("v{version} is bad and the champion of {stage}")
             });
         }

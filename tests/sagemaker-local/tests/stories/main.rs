@@ -1,0 +1,9 @@
+//! Stories of the emulator as its clients see it, each against an emulator of its own.
+
+#![allow(clippy::unwrap_used, clippy::float_cmp)]
+
+mod control_plane;
+mod endpoints;
+mod metrics;
+mod processes;
+mod support;
