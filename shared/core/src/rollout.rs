@@ -17,7 +17,9 @@ mod advance;
 mod finish;
 mod judge;
 mod names;
+mod phases;
 mod settle;
+mod share;
 mod start;
 mod undo;
 

@@ -30,7 +30,9 @@ impl Clients {
     /// is looked at: the local world can't touch an account.
     pub fn new(moto: &str, sagemaker: &str) -> Self {
         let (moto, sagemaker) = (config(moto), config(sagemaker));
-        let s3 = aws_sdk_s3::config::Builder::from(&moto).force_path_style(true).build();
+        let s3 = aws_sdk_s3::config::Builder::from(&moto)
+            .force_path_style(true)
+            .build();
         Self {
             dynamodb: aws_sdk_dynamodb::Client::new(&moto),
             events: aws_sdk_eventbridge::Client::new(&moto),
@@ -45,11 +47,14 @@ impl Clients {
 }
 
 fn config(endpoint: &str) -> SdkConfig {
-    let credentials = aws_sdk_s3::config::Credentials::new("testing", "testing", None, None, "local");
+    let credentials =
+        aws_sdk_s3::config::Credentials::new("testing", "testing", None, None, "local");
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(REGION))
-        .credentials_provider(aws_sdk_s3::config::SharedCredentialsProvider::new(credentials))
+        .credentials_provider(aws_sdk_s3::config::SharedCredentialsProvider::new(
+            credentials,
+        ))
         .endpoint_url(endpoint)
         .build()
 }

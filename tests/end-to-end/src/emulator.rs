@@ -31,7 +31,13 @@ pub struct Behaviour {
 
 impl Default for Behaviour {
     fn default() -> Self {
-        Self { speed: 60.0, start: None, duplicate_events: false, seed: 1, more: Vec::new() }
+        Self {
+            speed: 60.0,
+            start: None,
+            duplicate_events: false,
+            seed: 1,
+            more: Vec::new(),
+        }
     }
 }
 
@@ -97,16 +103,33 @@ pub struct TrueVariant {
 
 impl Emulator {
     /// Starts one on a free port.
-    pub async fn start(place: &Place, run: &RunFolder, moto: &str, behaviour: &Behaviour) -> Result<Self> {
+    pub async fn start(
+        place: &Place,
+        run: &RunFolder,
+        moto: &str,
+        behaviour: &Behaviour,
+    ) -> Result<Self> {
         let record = run.path().join("record.jsonl");
-        let mut program = Program::new("sagemaker-local", &place.program("sagemaker-local")?, place.root())
-            .args(["--port", "0", "--aws-endpoint", moto])
-            .args(["--speed", &behaviour.speed.to_string(), "--seed", &behaviour.seed.to_string()])
-            .args([Path::new("--data-dir"), &run.path().join("data")])
-            .args([Path::new("--python"), &place.python()?])
-            .args([Path::new("--container"), &place.root().join("tests/sagemaker-local/container")])
-            .args([Path::new("--record"), &record])
-            .args(&behaviour.more);
+        let mut program = Program::new(
+            "sagemaker-local",
+            &place.program("sagemaker-local")?,
+            place.root(),
+        )
+        .args(["--port", "0", "--aws-endpoint", moto])
+        .args([
+            "--speed",
+            &behaviour.speed.to_string(),
+            "--seed",
+            &behaviour.seed.to_string(),
+        ])
+        .args([Path::new("--data-dir"), &run.path().join("data")])
+        .args([Path::new("--python"), &place.python()?])
+        .args([
+            Path::new("--container"),
+            &place.root().join("tests/sagemaker-local/container"),
+        ])
+        .args([Path::new("--record"), &record])
+        .args(&behaviour.more);
         for (name, value) in environment(moto, moto) {
             program = program.env(name, value);
         }
@@ -117,11 +140,22 @@ impl Emulator {
             program = program.args(["--duplicate-events"]);
         }
         let log = run.log("sagemaker-local");
-        let (process, line) = program.start_and_read_line(place, &log, Duration::from_secs(60)).await?;
-        let ready: Ready = serde_json::from_str(&line)
-            .with_context(|| format!("sagemaker-local's first line is not what it should be: {line}"))?;
-        let admin = Admin { url: ready.listening.clone(), http: reqwest::Client::new() };
-        Ok(Self { url: ready.listening, record, process, admin })
+        let (process, line) = program
+            .start_and_read_line(place, &log, Duration::from_mins(1))
+            .await?;
+        let ready: Ready = serde_json::from_str(&line).with_context(|| {
+            format!("sagemaker-local's first line is not what it should be: {line}")
+        })?;
+        let admin = Admin {
+            url: ready.listening.clone(),
+            http: reqwest::Client::new(),
+        };
+        Ok(Self {
+            url: ready.listening,
+            record,
+            process,
+            admin,
+        })
     }
 
     /// Its admin API.
@@ -153,12 +187,16 @@ impl Admin {
 
     /// Moves the clock on by hand; everything that is due happens on the way.
     pub async fn advance(&self, seconds: u64) -> Result<()> {
-        self.post("clock", &json!({ "advance_seconds": seconds })).await.map(drop)
+        self.post("clock", &json!({ "advance_seconds": seconds }))
+            .await
+            .map(drop)
     }
 
     /// Changes the clock's speed.
     pub async fn set_speed(&self, speed: f64) -> Result<()> {
-        self.post("clock", &json!({ "speed": speed })).await.map(drop)
+        self.post("clock", &json!({ "speed": speed }))
+            .await
+            .map(drop)
     }
 
     /// Sends requests to an endpoint from now on, so many a minute; 0 stops.
@@ -178,7 +216,11 @@ impl Admin {
 
     /// Lets a monitoring schedule report a violation.
     pub async fn violation(&self, schedule: &str, violations: &Value) -> Result<Value> {
-        self.post("violation", &json!({ "schedule": schedule, "violations": violations })).await
+        self.post(
+            "violation",
+            &json!({ "schedule": schedule, "violations": violations }),
+        )
+        .await
     }
 
     /// Lets the next `count` calls of an operation go wrong.
@@ -194,17 +236,30 @@ impl Admin {
 
     /// A training job's log.
     pub async fn training_log(&self, job: &str) -> Result<String> {
-        let answer = self.http.get(format!("{}/_local/log?job={job}", self.url)).send().await?;
+        let answer = self
+            .http
+            .get(format!("{}/_local/log?job={job}", self.url))
+            .send()
+            .await?;
         Ok(answer.text().await?)
     }
 
     async fn get(&self, path: &str) -> Result<Value> {
-        let answer = self.http.get(format!("{}/_local/{path}", self.url)).send().await?;
+        let answer = self
+            .http
+            .get(format!("{}/_local/{path}", self.url))
+            .send()
+            .await?;
         read(answer, path).await
     }
 
     async fn post(&self, path: &str, body: &Value) -> Result<Value> {
-        let answer = self.http.post(format!("{}/_local/{path}", self.url)).json(body).send().await?;
+        let answer = self
+            .http
+            .post(format!("{}/_local/{path}", self.url))
+            .json(body)
+            .send()
+            .await?;
         read(answer, path).await
     }
 }

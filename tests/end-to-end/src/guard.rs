@@ -12,7 +12,9 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use std::{env, fs, process, thread};
 
-use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, waitpid};
+use rustix::process::{
+    Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, waitpid,
+};
 
 /// How long a program has between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(3);
@@ -30,8 +32,11 @@ fn main() -> ExitCode {
 
 fn run() -> Result<ExitCode, String> {
     let mut words = env::args_os().skip(1);
-    let program = words.next().ok_or("which program? world-guard PROGRAM [ARGUMENT...]")?;
-    set_child_subreaper(Some(getpid())).map_err(|error| format!("PR_SET_CHILD_SUBREAPER: {error}"))?;
+    let program = words
+        .next()
+        .ok_or("which program? world-guard PROGRAM [ARGUMENT...]")?;
+    set_child_subreaper(Some(getpid()))
+        .map_err(|error| format!("PR_SET_CHILD_SUBREAPER: {error}"))?;
     let mut child = Command::new(&program)
         .args(words)
         .stdin(Stdio::null())
@@ -65,15 +70,20 @@ fn end_all(child: &mut Child) {
         reap(child);
         let left = descendants();
         if left.is_empty() {
+            // Those that ended since.
+            reap(child);
             return;
         }
-        let signal = if start.elapsed() < GRACE { Signal::TERM } else { Signal::KILL };
+        let signal = if start.elapsed() < GRACE {
+            Signal::TERM
+        } else {
+            Signal::KILL
+        };
         for pid in left {
-            if signal == Signal::KILL || told.insert(pid) {
-                if let Some(pid) = Pid::from_raw(pid) {
-                    // It may have ended meanwhile.
-                    let _ = kill_process(pid, signal);
-                }
+            let is_due = signal == Signal::KILL || told.insert(pid);
+            if let Some(pid) = Pid::from_raw(pid).filter(|_| is_due) {
+                // It may have ended meanwhile.
+                let _ = kill_process(pid, signal);
             }
         }
         // Not even SIGKILL ends a process that hangs in the kernel; the guard must not wait for ever.
@@ -105,7 +115,12 @@ fn descendants() -> Vec<i32> {
     let mut next = 0;
     while next < found.len() {
         let parent = found[next];
-        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
+        found.extend(
+            parents
+                .iter()
+                .filter(|(_, of)| *of == parent)
+                .map(|(pid, _)| *pid),
+        );
         next += 1;
     }
     found.split_off(1)

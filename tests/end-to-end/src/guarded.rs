@@ -1,7 +1,7 @@
 //! A program that runs beside this one and never outlives it (`world-guard`).
 
-use std::ffi::{OsStr, OsString};
 use std::env;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -29,20 +29,27 @@ pub struct Program {
 impl Program {
     /// A program that is called `name` in messages.
     pub fn new(name: &'static str, path: &Path, folder: &Path) -> Self {
-        Self { name, words: vec![path.into()], environment: Vec::new(), folder: folder.to_owned() }
+        Self {
+            name,
+            words: vec![path.into()],
+            environment: Vec::new(),
+            folder: folder.to_owned(),
+        }
     }
 
     /// Adds arguments.
     #[must_use]
     pub fn args<I: IntoIterator<Item: AsRef<OsStr>>>(mut self, args: I) -> Self {
-        self.words.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self.words
+            .extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         self
     }
 
     /// Sets an environment variable.
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.environment.push((name.as_ref().to_owned(), Some(value.as_ref().to_owned())));
+        self.environment
+            .push((name.as_ref().to_owned(), Some(value.as_ref().to_owned())));
         self
     }
 
@@ -59,7 +66,12 @@ impl Program {
     }
 
     /// Starts it and waits for the line on standard output that says it is ready.
-    pub async fn start_and_read_line(self, place: &Place, log: &Path, within: Duration) -> Result<(Guarded, String)> {
+    pub async fn start_and_read_line(
+        self,
+        place: &Place,
+        log: &Path,
+        within: Duration,
+    ) -> Result<(Guarded, String)> {
         let (guarded, stdout) = self.spawn(place, log, true)?;
         let stdout = stdout.context("standard output was piped")?;
         let mut line = String::new();
@@ -68,17 +80,33 @@ impl Program {
         match read {
             Ok(Ok(1..)) => Ok((guarded, line)),
             Ok(_) => bail!("{} ended at once\n{}", guarded.name, guarded.last_lines(15)),
-            Err(_) => bail!("{} is not ready after {within:?}\n{}", guarded.name, guarded.last_lines(15)),
+            Err(_) => bail!(
+                "{} is not ready after {within:?}\n{}",
+                guarded.name,
+                guarded.last_lines(15)
+            ),
         }
     }
 
-    fn spawn(self, place: &Place, log: &Path, read_stdout: bool) -> Result<(Guarded, Option<ChildStdout>)> {
+    fn spawn(
+        self,
+        place: &Place,
+        log: &Path,
+        read_stdout: bool,
+    ) -> Result<(Guarded, Option<ChildStdout>)> {
         let file = File::create(log).with_context(|| format!("{} can't be made", log.display()))?;
-        let stdout = if read_stdout { Stdio::piped() } else { file.try_clone()?.into() };
+        let stdout = if read_stdout {
+            Stdio::piped()
+        } else {
+            file.try_clone()?.into()
+        };
         let mut command = Command::new(place.program("world-guard")?);
         // Whatever account the caller works with is none of the local world's business.
         for (name, _) in env::vars_os() {
-            if ["AWS_", "TIDEGATE_"].iter().any(|start| name.to_string_lossy().starts_with(start)) {
+            if ["AWS_", "TIDEGATE_"]
+                .iter()
+                .any(|start| name.to_string_lossy().starts_with(start))
+            {
                 command.env_remove(name);
             }
         }
@@ -100,7 +128,15 @@ impl Program {
             .with_context(|| format!("{} can't be started", self.name))?;
         let stdout = child.stdout.take();
         let lifeline = child.stdin.take();
-        Ok((Guarded { name: self.name, child, lifeline, log: log.to_owned() }, stdout))
+        Ok((
+            Guarded {
+                name: self.name,
+                child,
+                lifeline,
+                log: log.to_owned(),
+            },
+            stdout,
+        ))
     }
 }
 
@@ -117,7 +153,11 @@ impl Guarded {
     /// Fails, with the end of its log, if it does not run any more.
     pub fn check(&mut self) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
-            bail!("{} has ended ({status})\n{}", self.name, self.last_lines(15));
+            bail!(
+                "{} has ended ({status})\n{}",
+                self.name,
+                self.last_lines(15)
+            );
         }
         Ok(())
     }
@@ -126,10 +166,20 @@ impl Guarded {
     pub async fn answers(&mut self, url: &str, within: Duration) -> Result<()> {
         let client = reqwest::Client::new();
         let start = Instant::now();
-        while client.get(url).timeout(Duration::from_secs(2)).send().await.is_err() {
+        while client
+            .get(url)
+            .timeout(Duration::from_secs(2))
+            .send()
+            .await
+            .is_err()
+        {
             self.check()?;
             if start.elapsed() > within {
-                bail!("{} does not answer at {url} after {within:?}\n{}", self.name, self.last_lines(15));
+                bail!(
+                    "{} does not answer at {url} after {within:?}\n{}",
+                    self.name,
+                    self.last_lines(15)
+                );
             }
             tokio::time::sleep(Duration::from_millis(30)).await;
         }
@@ -158,10 +208,12 @@ pub fn last_lines(log: &Path, count: usize) -> String {
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();
     let from = lines.len().saturating_sub(count);
-    lines[from..].iter().fold(format!("  {}:\n", log.display()), |all, line| {
-        let line: String = line.chars().take(400).collect();
-        all + "    " + &line + "\n"
-    })
+    lines[from..]
+        .iter()
+        .fold(format!("  {}:\n", log.display()), |all, line| {
+            let line: String = line.chars().take(400).collect();
+            all + "    " + &line + "\n"
+        })
 }
 
 /// A port that is free now. Somebody else may take it before it is used: who can, binds to 0.

@@ -14,7 +14,12 @@ use crate::guarded::{Guarded, Program, free_port, last_lines};
 use crate::place::{Place, RunFolder};
 
 /// The functions of `infra/template.yaml`, by the names that cargo-lambda knows them by.
-pub const FUNCTIONS: [&str; 4] = ["training-complete", "package-approved", "canary-shift", "monitor-violation"];
+pub const FUNCTIONS: [&str; 4] = [
+    "training-complete",
+    "package-approved",
+    "canary-shift",
+    "monitor-violation",
+];
 
 /// Variables that cargo and its test runner set for their own children: a `cargo` below us must
 /// not take them for its own.
@@ -48,17 +53,34 @@ pub enum Answer {
 
 impl Lambda {
     /// Starts them with these environment variables.
-    pub async fn start(place: &Place, run: &RunFolder, environment: &[(&'static str, String)]) -> Result<Self> {
+    pub async fn start(
+        place: &Place,
+        run: &RunFolder,
+        environment: &[(&'static str, String)],
+    ) -> Result<Self> {
         let port = free_port()?;
         let log = run.log("functions");
-        let mut program = Program::new("cargo lambda watch", &place.tool("cargo-lambda")?, place.root())
-            .args(["lambda", "watch", "--ignore-changes", "--invoke-address", "127.0.0.1"])
-            .args(["--invoke-port", &port.to_string()])
-            .env("CARGO_NET_OFFLINE", "true")
-            .env("CARGO_TERM_COLOR", "never")
-            .env("NO_COLOR", "1");
+        let mut program = Program::new(
+            "cargo lambda watch",
+            &place.tool("cargo-lambda")?,
+            place.root(),
+        )
+        .args([
+            "lambda",
+            "watch",
+            "--ignore-changes",
+            "--invoke-address",
+            "127.0.0.1",
+        ])
+        .args(["--invoke-port", &port.to_string()])
+        .env("CARGO_NET_OFFLINE", "true")
+        .env("CARGO_TERM_COLOR", "never")
+        .env("NO_COLOR", "1");
         for (name, _) in env::vars_os() {
-            if NOT_FOR_CARGO.iter().any(|start| name.to_string_lossy().starts_with(start)) {
+            if NOT_FOR_CARGO
+                .iter()
+                .any(|start| name.to_string_lossy().starts_with(start))
+            {
                 program = program.without(name);
             }
         }
@@ -67,9 +89,17 @@ impl Lambda {
         }
         let mut process = program.start(place, &log)?;
         let url = format!("http://127.0.0.1:{port}");
-        process.answers(&url, Duration::from_secs(60)).await?;
-        let invoker = Invoker { url: url.clone(), http: reqwest::Client::new() };
-        Ok(Self { url, process, invoker, log })
+        process.answers(&url, Duration::from_mins(1)).await?;
+        let invoker = Invoker {
+            url: url.clone(),
+            http: reqwest::Client::new(),
+        };
+        Ok(Self {
+            url,
+            process,
+            invoker,
+            log,
+        })
     }
 
     /// Starts each function now rather than at its first event.
@@ -83,7 +113,10 @@ impl Lambda {
             let answer = self.invoker.invoke(function, event.to_string()).await;
             let answer = answer.with_context(|| self.last_lines(25))?;
             if let Answer::Failed(why) = answer {
-                bail!("{function} fails on an event that is none of its business: {why}\n{}", self.last_lines(15));
+                bail!(
+                    "{function} fails on an event that is none of its business: {why}\n{}",
+                    self.last_lines(15)
+                );
             }
         }
         Ok(())
@@ -114,13 +147,17 @@ impl Invoker {
             .post(format!("{}/2015-03-31/functions/{function}/invocations", self.url))
             .body(event)
             // The first one may have to wait for a build.
-            .timeout(Duration::from_secs(600))
+            .timeout(Duration::from_mins(10))
             .send()
             .await
             .with_context(|| format!("{function} could not be invoked, after {:?}", start.elapsed()))?;
         let is_fine = answer.status().is_success();
         let text = answer.text().await?;
         let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Ok(if is_fine { Answer::Done(value) } else { Answer::Failed(value) })
+        Ok(if is_fine {
+            Answer::Done(value)
+        } else {
+            Answer::Failed(value)
+        })
     }
 }

@@ -22,7 +22,10 @@ pub struct Ledger {
 impl Ledger {
     /// The ledger in this table.
     pub fn new(clients: &Clients, table: &str) -> Self {
-        Self { clients: clients.clone(), table: table.to_owned() }
+        Self {
+            clients: clients.clone(),
+            table: table.to_owned(),
+        }
     }
 
     /// A group's state; the default if there is none yet.
@@ -59,15 +62,31 @@ impl Ledger {
 
     /// An item's text.
     pub async fn text(&self, group: &str, sk: &str) -> Result<Option<String>> {
-        let get = self.clients.dynamodb.get_item().table_name(&self.table).consistent_read(true);
-        let item = get.key("pk", key(group)).key("sk", AttributeValue::S(sk.to_owned())).send().await?.item;
-        Ok(item.as_ref().and_then(|item| item.get("doc")).and_then(|doc| doc.as_s().ok()).cloned())
+        let get = self
+            .clients
+            .dynamodb
+            .get_item()
+            .table_name(&self.table)
+            .consistent_read(true);
+        let item = get
+            .key("pk", key(group))
+            .key("sk", AttributeValue::S(sk.to_owned()))
+            .send()
+            .await?
+            .item;
+        Ok(item
+            .as_ref()
+            .and_then(|item| item.get("doc"))
+            .and_then(|doc| doc.as_s().ok())
+            .cloned())
     }
 
     /// Writes an item's text over, as somebody with access to the table could.
     pub async fn overwrite(&self, group: &str, sk: &str, text: &str) -> Result<()> {
         let update = self.clients.dynamodb.update_item().table_name(&self.table);
-        let update = update.key("pk", key(group)).key("sk", AttributeValue::S(sk.to_owned()));
+        let update = update
+            .key("pk", key(group))
+            .key("sk", AttributeValue::S(sk.to_owned()));
         update
             .update_expression("SET doc = :text")
             .condition_expression("attribute_exists(doc)")
@@ -80,9 +99,14 @@ impl Ledger {
 
     async fn all<T: DeserializeOwned>(&self, group: &str, prefix: &str) -> Result<Vec<T>> {
         let read = |(sk, text): (String, String)| {
-            serde_json::from_str(&text).with_context(|| format!("{sk} of {group} can't be read: {text}"))
+            serde_json::from_str(&text)
+                .with_context(|| format!("{sk} of {group} can't be read: {text}"))
         };
-        self.query(group, prefix).await?.into_iter().map(read).collect()
+        self.query(group, prefix)
+            .await?
+            .into_iter()
+            .map(read)
+            .collect()
     }
 
     async fn query(&self, group: &str, prefix: &str) -> Result<Vec<(String, String)>> {

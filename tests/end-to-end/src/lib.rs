@@ -2,7 +2,7 @@
 //! they are built for AWS.
 //!
 //! moto stands for DynamoDB, S3, SNS, SQS, EventBridge and Scheduler, `sagemaker-local` for
-//! SageMaker and CloudWatch, `cargo lambda watch` for Lambda. Events take the real way: PutEvents,
+//! SageMaker and CloudWatch, `cargo lambda watch` for Lambda. Events take the real way: `PutEvents`,
 //! the rules of `infra/template.yaml`, a queue per function, an invocation.
 
 pub mod clients;

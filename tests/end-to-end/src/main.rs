@@ -80,7 +80,13 @@ async fn stopped() -> &'static str {
 }
 
 async fn up(speed: f64) -> Result<()> {
-    let options = Options { emulator: Behaviour { speed, ..Behaviour::default() }, ..Options::default() };
+    let options = Options {
+        emulator: Behaviour {
+            speed,
+            ..Behaviour::default()
+        },
+        ..Options::default()
+    };
     let mut world = World::start(&options).await?;
     dashboard::show(&mut world).await
 }
@@ -94,7 +100,11 @@ async fn story(keep: bool, speed: f64, json: Option<PathBuf>) -> Result<ExitCode
     match told {
         Ok(()) => {
             let report = story.report();
-            println!("  The story came true in {:.0} s: {} checks.", report.seconds, report.checks.len());
+            println!(
+                "  The story came true in {:.0} s: {} checks.",
+                report.seconds,
+                report.checks.len()
+            );
             if keep {
                 dashboard::stay(&mut story.into_world()).await?;
             }

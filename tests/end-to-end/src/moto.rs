@@ -25,7 +25,9 @@ impl Moto {
             .env("PYTHONWARNINGS", "ignore")
             .start(place, &run.log("moto"))?;
         let url = format!("http://127.0.0.1:{port}");
-        process.answers(&format!("{url}/moto-api/data.json"), Duration::from_secs(60)).await?;
+        process
+            .answers(&format!("{url}/moto-api/data.json"), Duration::from_mins(1))
+            .await?;
         Ok(Self { url, process })
     }
 

@@ -29,7 +29,14 @@ pub async fn create_topic(clients: &Clients) -> Result<String> {
     let topic = clients.sns.create_topic().name("tidegate").send().await?;
     let arn = topic.topic_arn.context("CreateTopic gave no ARN")?;
     queues::create(clients, QUEUE).await?;
-    clients.sns.subscribe().topic_arn(&arn).protocol("sqs").endpoint(clients::arn("sqs", QUEUE)).send().await?;
+    clients
+        .sns
+        .subscribe()
+        .topic_arn(&arn)
+        .protocol("sqs")
+        .endpoint(clients::arn("sqs", QUEUE))
+        .send()
+        .await?;
     Ok(arn)
 }
 
@@ -56,10 +63,15 @@ fn read(envelope: &Value) -> Told {
     let notice: Value = serde_json::from_str(&message).unwrap_or_default();
     let lines = notice["lines"].as_array().map(|lines| {
         let head = notice["headline"].as_str().unwrap_or_default();
-        lines.iter().filter_map(Value::as_str).fold(head.to_owned(), |all, line| all + "\n" + line)
+        lines
+            .iter()
+            .filter_map(Value::as_str)
+            .fold(head.to_owned(), |all, line| all + "\n" + line)
     });
     Told {
-        subject: text(&envelope["Subject"]).or_else(|| text(&notice["headline"])).unwrap_or_default(),
+        subject: text(&envelope["Subject"])
+            .or_else(|| text(&notice["headline"]))
+            .unwrap_or_default(),
         severity: attribute("severity").or_else(|| text(&notice["severity"])),
         what: attribute("what").or_else(|| text(&notice["what"])),
         id: attribute("notice_id").or_else(|| text(&notice["id"])),
@@ -77,10 +89,16 @@ mod tests {
         let attributes = json!({ "severity": { "Type": "String", "Value": "warning" } });
         let plain = json!({ "Subject": "v3 rolled back", "Message": "v3 rolled back\nWhy.", "MessageAttributes": attributes });
         let told = read(&plain);
-        assert_eq!((told.subject.as_str(), told.severity.as_deref()), ("v3 rolled back", Some("warning")));
+        assert_eq!(
+            (told.subject.as_str(), told.severity.as_deref()),
+            ("v3 rolled back", Some("warning"))
+        );
         let notice = json!({ "headline": "v3 rolled back", "lines": ["Why."], "what": "rolled-back", "id": "g/7" });
         let told = read(&json!({ "Message": notice.to_string() }));
         assert_eq!(told.text, "v3 rolled back\nWhy.");
-        assert_eq!((told.what.as_deref(), told.id.as_deref()), (Some("rolled-back"), Some("g/7")));
+        assert_eq!(
+            (told.what.as_deref(), told.id.as_deref()),
+            (Some("rolled-back"), Some("g/7"))
+        );
     }
 }

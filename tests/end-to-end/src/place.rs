@@ -48,7 +48,10 @@ impl Place {
 
     /// A program of the Python environment, for example `moto_server`.
     pub fn tool(&self, name: &str) -> Result<PathBuf> {
-        existing(self.root.join(".venv/bin").join(name), "`make setup` installs it")
+        existing(
+            self.root.join(".venv/bin").join(name),
+            "`make setup` installs it",
+        )
     }
 
     /// Where runs leave what is looked at afterwards: `target/run`.
@@ -108,7 +111,8 @@ pub struct RunFolder {
 impl RunFolder {
     fn lock(path: PathBuf) -> Result<Self> {
         let lock = File::create(path.join("lock"))?;
-        lock.try_lock().with_context(|| format!("{} is locked by another run", path.display()))?;
+        lock.try_lock()
+            .with_context(|| format!("{} is locked by another run", path.display()))?;
         for folder in ["log", "data"] {
             fs::create_dir(path.join(folder))?;
         }

@@ -88,29 +88,47 @@ impl Project {
     pub fn read(place: &Place, name: &str) -> Result<Self> {
         let folder = place.root().join("tests/end-to-end/projects").join(name);
         let file = folder.join("project.json");
-        let text = fs::read_to_string(&file).with_context(|| format!("{} can't be read", file.display()))?;
-        let project: Self = serde_json::from_str(&text).with_context(|| format!("{} is not right", file.display()))?;
+        let text = fs::read_to_string(&file)
+            .with_context(|| format!("{} can't be read", file.display()))?;
+        let project: Self = serde_json::from_str(&text)
+            .with_context(|| format!("{} is not right", file.display()))?;
         Ok(Self { folder, ..project })
     }
 
     /// One of its versions.
     pub fn version(&self, name: &str) -> Result<&Version> {
-        self.versions.get(name).with_context(|| format!("the project {} has no version {name}", self.name))
+        self.versions
+            .get(name)
+            .with_context(|| format!("the project {} has no version {name}", self.name))
     }
 
     /// Writes the data into a folder, as the project's own script does.
     pub async fn export(&self, place: &Place, folder: &Path) -> Result<()> {
         let mut command = Command::new(place.python()?);
-        command.arg(self.folder.join(&self.export)).arg("--out").arg(folder).kill_on_drop(true);
+        command
+            .arg(self.folder.join(&self.export))
+            .arg("--out")
+            .arg(folder)
+            .kill_on_drop(true);
         let output = command.output().await?;
         if !output.status.success() {
-            bail!("the data of {} can't be exported: {}", self.name, String::from_utf8_lossy(&output.stderr));
+            bail!(
+                "the data of {} can't be exported: {}",
+                self.name,
+                String::from_utf8_lossy(&output.stderr)
+            );
         }
         Ok(())
     }
 
     /// Puts a folder's files into S3, below `prefix`.
-    pub async fn upload(&self, clients: &Clients, bucket: &str, prefix: &str, folder: &Path) -> Result<()> {
+    pub async fn upload(
+        &self,
+        clients: &Clients,
+        bucket: &str,
+        prefix: &str,
+        folder: &Path,
+    ) -> Result<()> {
         for file in files(folder)? {
             let key = format!("{prefix}/{}", file.strip_prefix(folder)?.display());
             put(clients, bucket, &key, fs::read(&file)?).await?;
@@ -121,7 +139,12 @@ impl Project {
     /// A version's source, packed as the SageMaker SDK does (`sourcedir.tar.gz`).
     pub fn pack(&self, version: &str) -> Result<Vec<u8>> {
         let mut layers = vec![self.folder.join(&self.source)];
-        layers.extend(self.version(version)?.changes.iter().map(|changes| self.folder.join(changes)));
+        layers.extend(
+            self.version(version)?
+                .changes
+                .iter()
+                .map(|changes| self.folder.join(changes)),
+        );
         let mut packed: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
         for layer in &layers {
             for file in files(layer)? {
@@ -137,7 +160,9 @@ impl Project {
 
     /// The request bodies.
     pub fn payloads(&self) -> Result<Vec<String>> {
-        Ok(serde_json::from_slice(&fs::read(self.folder.join(&self.serve.payloads))?)?)
+        Ok(serde_json::from_slice(&fs::read(
+            self.folder.join(&self.serve.payloads),
+        )?)?)
     }
 
     /// The smoke request's body.
@@ -148,16 +173,26 @@ impl Project {
 
 /// Puts an object.
 pub async fn put(clients: &Clients, bucket: &str, key: &str, body: Vec<u8>) -> Result<String> {
-    let put = clients.s3.put_object().bucket(bucket).key(key).body(ByteStream::from(body));
-    put.send().await.with_context(|| format!("s3://{bucket}/{key} can't be put"))?;
+    let put = clients
+        .s3
+        .put_object()
+        .bucket(bucket)
+        .key(key)
+        .body(ByteStream::from(body));
+    put.send()
+        .await
+        .with_context(|| format!("s3://{bucket}/{key} can't be put"))?;
     Ok(format!("s3://{bucket}/{key}"))
 }
 
 /// All files below a folder, in order; caches of Python aside.
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut all = Vec::new();
-    let entries = fs::read_dir(folder).with_context(|| format!("{} can't be read", folder.display()))?;
-    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    let entries =
+        fs::read_dir(folder).with_context(|| format!("{} can't be read", folder.display()))?;
+    let mut paths = entries
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<_>>>()?;
     paths.sort();
     for path in paths {
         if path.is_dir() && !path.ends_with("__pycache__") {

@@ -115,12 +115,20 @@ impl Pump {
 
     /// What was delivered so far, by function.
     pub fn tallies(&self) -> BTreeMap<&'static str, Tally> {
-        self.shared.tallies.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared
+            .tallies
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Failures of functions, in words, the newest 100.
     pub fn failures(&self) -> Vec<String> {
-        self.shared.failures.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared
+            .failures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Waits until all queues are empty and nothing runs; what waits for emulator time to pass does
@@ -130,11 +138,15 @@ impl Pump {
         let mut calm = 0;
         while calm < 2 {
             if start.elapsed() > within {
-                bail!("events are still under way after {within:?}: {:?}", self.tallies());
+                bail!(
+                    "events are still under way after {within:?}: {:?}",
+                    self.tallies()
+                );
             }
             let mut waiting = self.shared.busy.load(Ordering::SeqCst);
             for function in FUNCTIONS {
-                waiting += queues::depth(&self.shared.clients, &self.shared.queue(function)).await?;
+                waiting +=
+                    queues::depth(&self.shared.clients, &self.shared.queue(function)).await?;
             }
             // Between a queue and the count of what is under way there is a moment of neither.
             calm = if waiting == 0 { calm + 1 } else { 0 };
@@ -190,19 +202,18 @@ async fn run(shared: Arc<Shared>, lane: Arc<Lane>) {
     let url = shared.queue(lane.function);
     let mut number: u32 = 0;
     loop {
-        let messages = match queues::take(&shared.clients, &url, 5).await {
-            Ok(messages) => messages,
-            Err(_) => {
-                // moto is busy or ending; the story notices if it has ended.
-                tokio::time::sleep(Duration::from_millis(200)).await;
-                continue;
-            }
+        let Ok(messages) = queues::take(&shared.clients, &url, 5).await else {
+            // moto is busy or ending; the story notices if it has ended.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            continue;
         };
         for message in messages {
             let event: Arc<str> = message.body().unwrap_or_default().into();
             shared.count(lane.function, |tally| tally.events += 1);
             for delay in delays(shared.delivery, number) {
-                let Ok(room) = lane.room.clone().acquire_owned().await else { return };
+                let Ok(room) = lane.room.clone().acquire_owned().await else {
+                    return;
+                };
                 let (shared, lane, event) = (shared.clone(), lane.clone(), event.clone());
                 if delay == 0 {
                     shared.busy.fetch_add(1, Ordering::SeqCst);
@@ -241,10 +252,15 @@ async fn deliver(shared: &Shared, lane: &Lane, event: &str) -> Result<()> {
     loop {
         let answer = {
             let _instance = lane.instance.lock().await;
-            shared.invoker.invoke(lane.function, event.to_owned()).await?
+            shared
+                .invoker
+                .invoke(lane.function, event.to_owned())
+                .await?
         };
         shared.count(lane.function, |tally| tally.invocations += 1);
-        let Answer::Failed(why) = answer else { return Ok(()) };
+        let Answer::Failed(why) = answer else {
+            return Ok(());
+        };
         shared.count(lane.function, |tally| tally.failures += 1);
         shared.note_failure(format!("{}: {}", lane.function, reason(&why)));
         if attempt >= lane.retries {
@@ -262,11 +278,14 @@ async fn deliver(shared: &Shared, lane: &Lane, event: &str) -> Result<()> {
 
 /// A function's error in words.
 pub fn reason(error: &Value) -> String {
-    error["errorMessage"].as_str().map_or_else(|| error.to_string(), ToOwned::to_owned)
+    error["errorMessage"]
+        .as_str()
+        .map_or_else(|| error.to_string(), ToOwned::to_owned)
 }
 
 async fn give_up(shared: &Shared, lane: &Lane, event: &str, why: &Value) -> Result<()> {
-    let payload: Value = serde_json::from_str(event).unwrap_or_else(|_| Value::String(event.to_owned()));
+    let payload: Value =
+        serde_json::from_str(event).unwrap_or_else(|_| Value::String(event.to_owned()));
     let record = json!({
         "version": "1.0",
         "timestamp": shared.admin.now().await?,
@@ -280,7 +299,14 @@ async fn give_up(shared: &Shared, lane: &Lane, event: &str, why: &Value) -> Resu
         "responsePayload": why,
     });
     let url = queues::url(&shared.moto, &queues::dead_letters(lane.function));
-    shared.clients.sqs.send_message().queue_url(url).message_body(record.to_string()).send().await?;
+    shared
+        .clients
+        .sqs
+        .send_message()
+        .queue_url(url)
+        .message_body(record.to_string())
+        .send()
+        .await?;
     Ok(())
 }
 
@@ -290,9 +316,17 @@ mod tests {
 
     #[test]
     fn each_event_comes_twice_and_some_are_overtaken() {
-        let all: Vec<_> = (0..70).map(|number| delays(Delivery { twice: true }, number)).collect();
-        assert!(all.iter().all(|two| two.len() == 2 && two[0] < two[1] && two[1] < 60));
-        let overtaken = all.windows(2).filter(|pair| pair[0][0] > pair[1][0]).count();
+        let all: Vec<_> = (0..70)
+            .map(|number| delays(Delivery { twice: true }, number))
+            .collect();
+        assert!(
+            all.iter()
+                .all(|two| two.len() == 2 && two[0] < two[1] && two[1] < 60)
+        );
+        let overtaken = all
+            .windows(2)
+            .filter(|pair| pair[0][0] > pair[1][0])
+            .count();
         assert_eq!(overtaken, 10);
         assert_eq!(delays(Delivery { twice: false }, 3), [0]);
     }

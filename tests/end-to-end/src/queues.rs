@@ -42,31 +42,58 @@ pub async fn create_all(clients: &Clients) -> Result<()> {
 /// Makes one.
 pub async fn create(clients: &Clients, queue: &str) -> Result<()> {
     let create = clients.sqs.create_queue().queue_name(queue);
-    create.send().await.with_context(|| format!("the queue {queue} can't be made"))?;
+    create
+        .send()
+        .await
+        .with_context(|| format!("the queue {queue} can't be made"))?;
     Ok(())
 }
 
 /// How many messages wait in it.
 pub async fn depth(clients: &Clients, url: &str) -> Result<u64> {
     let name = QueueAttributeName::ApproximateNumberOfMessages;
-    let answer = clients.sqs.get_queue_attributes().queue_url(url).attribute_names(name.clone()).send().await?;
-    let value = answer.attributes().and_then(|all| all.get(&name)).map_or("0", String::as_str);
+    let answer = clients
+        .sqs
+        .get_queue_attributes()
+        .queue_url(url)
+        .attribute_names(name.clone())
+        .send()
+        .await?;
+    let value = answer
+        .attributes()
+        .and_then(|all| all.get(&name))
+        .map_or("0", String::as_str);
     Ok(value.parse()?)
 }
 
 /// Takes what is there now, up to 10 messages, after waiting up to `wait` seconds for the first.
 pub async fn take(clients: &Clients, url: &str, wait: i32) -> Result<Vec<Message>> {
-    let receive = clients.sqs.receive_message().queue_url(url).max_number_of_messages(10).wait_time_seconds(wait);
+    let receive = clients
+        .sqs
+        .receive_message()
+        .queue_url(url)
+        .max_number_of_messages(10)
+        .wait_time_seconds(wait);
     let messages = receive.send().await?.messages.unwrap_or_default();
     for message in &messages {
         let receipt = message.receipt_handle().unwrap_or_default();
-        clients.sqs.delete_message().queue_url(url).receipt_handle(receipt).send().await?;
+        clients
+            .sqs
+            .delete_message()
+            .queue_url(url)
+            .receipt_handle(receipt)
+            .send()
+            .await?;
     }
     Ok(messages)
 }
 
 /// What a function gave up, as Lambda tells a destination of failures; reading takes it away.
-pub async fn take_dead_letters(clients: &Clients, moto: &str, function: &str) -> Result<Vec<Value>> {
+pub async fn take_dead_letters(
+    clients: &Clients,
+    moto: &str,
+    function: &str,
+) -> Result<Vec<Value>> {
     let mut all = Vec::new();
     loop {
         let messages = take(clients, &url(moto, &dead_letters(function)), 0).await?;

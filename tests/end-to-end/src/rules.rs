@@ -3,8 +3,8 @@
 
 use anyhow::{Context as _, Result, bail};
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
-    ScalarAttributeType,
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ScalarAttributeType,
 };
 use aws_sdk_eventbridge::types::Target;
 use serde::Deserialize;
@@ -79,7 +79,8 @@ struct Key {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Index {
-    index_name: String,
+    #[serde(rename = "IndexName")]
+    name: String,
     key_schema: Vec<Key>,
     projection: Projected,
 }
@@ -100,9 +101,13 @@ impl Template {
             .output()
             .await?;
         if !output.status.success() {
-            bail!("infra/template.yaml can't be followed: {}", String::from_utf8_lossy(&output.stderr));
+            bail!(
+                "infra/template.yaml can't be followed: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
         }
-        serde_json::from_slice(&output.stdout).context("template_rules.py prints something else than expected")
+        serde_json::from_slice(&output.stdout)
+            .context("template_rules.py prints something else than expected")
     }
 
     /// Fails if a function has an environment variable that the local world doesn't set.
@@ -110,7 +115,10 @@ impl Template {
         for function in &self.functions {
             for name in &function.environment {
                 if !set.iter().any(|(set, _)| set == name) {
-                    bail!("infra/template.yaml gives {} the variable {name}, which the local world doesn't", function.name);
+                    bail!(
+                        "infra/template.yaml gives {} the variable {name}, which the local world doesn't",
+                        function.name
+                    );
                 }
             }
         }
@@ -119,7 +127,10 @@ impl Template {
 
     /// How often Lambda tries a function again.
     pub fn retries(&self, function: &str) -> u32 {
-        self.functions.iter().find(|f| f.name == function).map_or(2, |f| f.retries)
+        self.functions
+            .iter()
+            .find(|f| f.name == function)
+            .map_or(2, |f| f.retries)
     }
 
     /// Makes the ledger's table.
@@ -142,25 +153,47 @@ impl Template {
             let projection = ProjectionType::from(index.projection.projection_type.as_str());
             request = request.global_secondary_indexes(
                 GlobalSecondaryIndex::builder()
-                    .index_name(&index.index_name)
+                    .index_name(&index.name)
                     .set_key_schema(Some(schema(&index.key_schema)?))
                     .projection(Projection::builder().projection_type(projection).build())
                     .build()?,
             );
         }
-        request.send().await.with_context(|| format!("the table {name} can't be made"))?;
+        request
+            .send()
+            .await
+            .with_context(|| format!("the table {name} can't be made"))?;
         Ok(())
     }
 
     /// Puts the rules on the default event bus, each with its function's queue as the target.
     pub async fn put_rules(&self, clients: &Clients) -> Result<()> {
         for rule in &self.rules {
-            let put = clients.events.put_rule().name(&rule.name).event_pattern(rule.pattern.to_string());
-            put.send().await.with_context(|| format!("the rule {} can't be put", rule.name))?;
-            let target = Target::builder().id(&rule.function).arn(queues::arn(&queues::of(&rule.function))).build()?;
-            let put = clients.events.put_targets().rule(&rule.name).targets(target).send().await?;
+            let put = clients
+                .events
+                .put_rule()
+                .name(&rule.name)
+                .event_pattern(rule.pattern.to_string());
+            put.send()
+                .await
+                .with_context(|| format!("the rule {} can't be put", rule.name))?;
+            let target = Target::builder()
+                .id(&rule.function)
+                .arn(queues::arn(&queues::of(&rule.function)))
+                .build()?;
+            let put = clients
+                .events
+                .put_targets()
+                .rule(&rule.name)
+                .targets(target)
+                .send()
+                .await?;
             if put.failed_entry_count() > 0 {
-                bail!("the target of rule {} can't be put: {:?}", rule.name, put.failed_entries());
+                bail!(
+                    "the target of rule {} can't be put: {:?}",
+                    rule.name,
+                    put.failed_entries()
+                );
             }
         }
         Ok(())

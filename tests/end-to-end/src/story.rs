@@ -53,23 +53,38 @@ impl Story {
         let teller = Teller::on_stdout();
         teller.title("Tidegate: from a training job to all traffic, and back");
         let options = Options {
-            emulator: Behaviour { speed, duplicate_events: true, start: Some(start_time()), ..Behaviour::default() },
+            emulator: Behaviour {
+                speed,
+                duplicate_events: true,
+                start: Some(start_time()),
+                ..Behaviour::default()
+            },
             delivery: Delivery { twice: true },
         };
         let world = World::start(&options).await?;
         let project = Project::read(&world.place, PROJECT)?;
         let data = world.run.path().join("export");
         project.export(&world.place, &data).await?;
-        project.upload(&world.clients, BUCKET, &format!("{PROJECT}/data"), &data).await?;
+        project
+            .upload(&world.clients, BUCKET, &format!("{PROJECT}/data"), &data)
+            .await?;
         let payloads = project.payloads()?;
         teller.plain(&format!(
             "moto, sagemaker-local and four functions are up after {:.1} s. {}",
             real.elapsed().as_secs_f64(),
             pace(speed),
         ));
-        teller.plain("Every event is delivered twice, some late. What is trained and served is real:");
+        teller.plain(
+            "Every event is delivered twice, some late. What is trained and served is real:",
+        );
         teller.plain(&project.about);
-        Ok(Self { world, project, teller, report: Report::default(), payloads })
+        Ok(Self {
+            world,
+            project,
+            teller,
+            report: Report::default(),
+            payloads,
+        })
     }
 
     /// Tells it.
@@ -102,12 +117,26 @@ impl Story {
     }
 
     async fn acts(&mut self) -> Result<()> {
-        let smoke = put(&self.world.clients, BUCKET, &format!("{PROJECT}/smoke"), self.project.smoke()?).await?;
+        let smoke = put(
+            &self.world.clients,
+            BUCKET,
+            &format!("{PROJECT}/smoke"),
+            self.project.smoke()?,
+        )
+        .await?;
         self.world.apply(PROJECT, &self.policy(&smoke)).await?;
-        self.first_version().await.context("act 1: the first version")?;
-        self.better_version().await.context("act 2: a better version")?;
-        self.bad_server().await.context("act 3: a version that fails in serving")?;
-        self.worse_version().await.context("act 4: a version that is worse")?;
+        self.first_version()
+            .await
+            .context("act 1: the first version")?;
+        self.better_version()
+            .await
+            .context("act 2: a better version")?;
+        self.bad_server()
+            .await
+            .context("act 3: a version that fails in serving")?;
+        self.worse_version()
+            .await
+            .context("act 4: a version that is worse")?;
         self.drift().await.context("act 5: drift")?;
         self.trail().await.context("act 6: the audit trail")
     }

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context as _, Result};
 use aws_sdk_sagemaker::types::{
-    AlgorithmSpecification, Channel, DataSource, MetricDefinition, OutputDataConfig, ResourceConfig, S3DataSource,
-    S3DataType, StoppingCondition, Tag, TrainingInputMode, TrainingInstanceType,
+    AlgorithmSpecification, Channel, DataSource, MetricDefinition, OutputDataConfig,
+    ResourceConfig, S3DataSource, S3DataType, StoppingCondition, Tag, TrainingInputMode,
+    TrainingInstanceType,
 };
 use serde_json::{Value, json};
 
@@ -13,7 +14,8 @@ use crate::clients::{self, Clients};
 use crate::project::Project;
 
 /// scikit-learn's framework container, which trains and serves.
-pub const SCIKIT_LEARN: &str = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3";
+pub const SCIKIT_LEARN: &str =
+    "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3";
 
 /// The role that jobs and models run as.
 pub const ROLE: &str = "SageMakerExecutionRole";
@@ -44,8 +46,12 @@ impl Job<'_> {
             .training_image(SCIKIT_LEARN)
             .training_input_mode(TrainingInputMode::File);
         for metric in &project.metric_definitions {
-            algorithm =
-                algorithm.metric_definitions(MetricDefinition::builder().name(&metric.name).regex(&metric.regex).build());
+            algorithm = algorithm.metric_definitions(
+                MetricDefinition::builder()
+                    .name(&metric.name)
+                    .regex(&metric.regex)
+                    .build(),
+            );
         }
         let mut request = clients
             .sagemaker
@@ -54,7 +60,11 @@ impl Job<'_> {
             .role_arn(clients::role(ROLE))
             .algorithm_specification(algorithm.build())
             .set_hyper_parameters(Some(self.hyperparameters()?))
-            .output_data_config(OutputDataConfig::builder().s3_output_path(format!("s3://{}/models", self.bucket)).build())
+            .output_data_config(
+                OutputDataConfig::builder()
+                    .s3_output_path(format!("s3://{}/models", self.bucket))
+                    .build(),
+            )
             .resource_config(
                 ResourceConfig::builder()
                     .instance_type(TrainingInstanceType::MlM5Large)
@@ -62,9 +72,16 @@ impl Job<'_> {
                     .volume_size_in_gb(10)
                     .build(),
             )
-            .stopping_condition(StoppingCondition::builder().max_runtime_in_seconds(3600).build());
+            .stopping_condition(
+                StoppingCondition::builder()
+                    .max_runtime_in_seconds(3600)
+                    .build(),
+            );
         for (channel, folder) in &version.channels {
-            let source = S3DataSource::builder().s3_data_type(S3DataType::S3Prefix).s3_uri(self.data(folder)).build();
+            let source = S3DataSource::builder()
+                .s3_data_type(S3DataType::S3Prefix)
+                .s3_uri(self.data(folder))
+                .build();
             request = request.input_data_config(
                 Channel::builder()
                     .channel_name(channel)
@@ -76,7 +93,10 @@ impl Job<'_> {
         for (key, value) in &self.tags {
             request = request.tags(Tag::builder().key(key).value(value).build());
         }
-        request.send().await.with_context(|| format!("the training job {} can't be created", self.name))?;
+        request
+            .send()
+            .await
+            .with_context(|| format!("the training job {} can't be created", self.name))?;
         Ok(())
     }
 
@@ -102,7 +122,11 @@ impl Job<'_> {
             .iter()
             .map(|metric| json!({ "Name": metric.name, "Regex": metric.regex }))
             .collect();
-        let tags: Vec<Value> = self.tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
+        let tags: Vec<Value> = self
+            .tags
+            .iter()
+            .map(|(key, value)| json!({ "Key": key, "Value": value }))
+            .collect();
         Ok(json!({
             "AlgorithmSpecification": {
                 "TrainingImage": SCIKIT_LEARN, "TrainingInputMode": "File", "MetricDefinitions": metrics,

@@ -21,7 +21,10 @@ pub struct Patience {
 impl Patience {
     /// So many emulator minutes, and a real limit in case the emulator has stopped.
     pub fn minutes(minutes: i64) -> Self {
-        Self { minutes, real: Duration::from_secs(240) }
+        Self {
+            minutes,
+            real: Duration::from_mins(4),
+        }
     }
 }
 
@@ -41,7 +44,9 @@ pub async fn until<T>(
         }
         let minutes = admin.now().await?.duration_since(start).as_mins();
         if minutes > patience.minutes || real.elapsed() > patience.real {
-            bail!("waited for this in vain, {minutes} minutes of the emulator's clock: {what} (last seen: {state})");
+            bail!(
+                "waited for this in vain, {minutes} minutes of the emulator's clock: {what} (last seen: {state})"
+            );
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }

@@ -65,10 +65,21 @@ impl World {
         let emulator = Emulator::start(&place, &run, &moto.url, &options.emulator).await?;
         let clients = Clients::new(&moto.url, &emulator.url);
 
-        clients.s3.create_bucket().bucket(BUCKET).send().await.context("the bucket can't be made")?;
+        clients
+            .s3
+            .create_bucket()
+            .bucket(BUCKET)
+            .send()
+            .await
+            .context("the bucket can't be made")?;
         template.create_table(&clients, TABLE).await?;
         let topic = notices::create_topic(&clients).await?;
-        clients.scheduler.create_schedule_group().name(SCHEDULE_GROUP).send().await?;
+        clients
+            .scheduler
+            .create_schedule_group()
+            .name(SCHEDULE_GROUP)
+            .send()
+            .await?;
         queues::create_all(&clients).await?;
         template.put_rules(&clients).await?;
 
@@ -76,10 +87,26 @@ impl World {
         template.check_environment(&environment)?;
         let lambda = Lambda::start(&place, &run, &environment).await?;
         lambda.warm_up().await?;
-        let pump =
-            Pump::start(&clients, &moto.url, lambda.invoker(), emulator.admin(), &template, options.delivery);
+        let pump = Pump::start(
+            &clients,
+            &moto.url,
+            lambda.invoker(),
+            emulator.admin(),
+            &template,
+            options.delivery,
+        );
         let ledger = Ledger::new(&clients, TABLE);
-        Ok(Self { pump, lambda, emulator, moto, clients, ledger, topic, place, run })
+        Ok(Self {
+            pump,
+            lambda,
+            emulator,
+            moto,
+            clients,
+            ledger,
+            topic,
+            place,
+            run,
+        })
     }
 
     /// The emulator's admin API.
@@ -102,11 +129,21 @@ impl World {
     /// Runs the built `tidegate` against it; gives the exit code and what it wrote.
     pub async fn tidegate(&self, args: &[&str]) -> Result<(i32, String)> {
         let mut command = Command::new(self.place.program("tidegate")?);
-        command.args(args).current_dir(self.place.root()).env("NO_COLOR", "1").kill_on_drop(true);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AWS_")) {
+        command
+            .args(args)
+            .current_dir(self.place.root())
+            .env("NO_COLOR", "1")
+            .kill_on_drop(true);
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AWS_"))
+        {
             command.env_remove(name);
         }
-        let output = command.envs(self.environment()).output().await.context("tidegate can't be started")?;
+        let output = command
+            .envs(self.environment())
+            .output()
+            .await
+            .context("tidegate can't be started")?;
         let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
         text += &String::from_utf8_lossy(&output.stderr);
         Ok((output.status.code().unwrap_or(-1), text))
@@ -116,7 +153,9 @@ impl World {
     pub async fn apply(&self, name: &str, policy: &str) -> Result<()> {
         let file = self.run.path().join(format!("{name}.toml"));
         std::fs::write(&file, policy)?;
-        let (code, text) = self.tidegate(&["apply", &file.to_string_lossy(), "--by", "the story"]).await?;
+        let (code, text) = self
+            .tidegate(&["apply", &file.to_string_lossy(), "--by", "the story"])
+            .await?;
         if code != 0 {
             bail!("tidegate apply ended with {code}:\n{text}");
         }
@@ -130,7 +169,13 @@ impl World {
             .detail_type(detail_type)
             .detail(detail.to_string())
             .build();
-        let put = self.clients.events.put_events().entries(entry).send().await?;
+        let put = self
+            .clients
+            .events
+            .put_events()
+            .entries(entry)
+            .send()
+            .await?;
         if put.failed_entry_count() > 0 {
             bail!("the event was refused: {:?}", put.entries());
         }
@@ -157,8 +202,14 @@ fn environment(moto: &str, sagemaker: &str, topic: &str) -> Vec<(&'static str, S
     all.extend([
         ("TIDEGATE_TABLE", TABLE.to_owned()),
         ("TIDEGATE_TOPIC_ARN", topic.to_owned()),
-        ("TIDEGATE_SHIFT_FUNCTION_ARN", clients::arn("lambda", "function:canary-shift")),
-        ("TIDEGATE_SCHEDULER_ROLE_ARN", clients::role("tidegate-scheduler")),
+        (
+            "TIDEGATE_SHIFT_FUNCTION_ARN",
+            clients::arn("lambda", "function:canary-shift"),
+        ),
+        (
+            "TIDEGATE_SCHEDULER_ROLE_ARN",
+            clients::role("tidegate-scheduler"),
+        ),
         ("TIDEGATE_SCHEDULE_GROUP", SCHEDULE_GROUP.to_owned()),
         ("RUST_LOG", "info".to_owned()),
     ]);

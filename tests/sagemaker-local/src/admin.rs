@@ -16,8 +16,8 @@ use crate::drive;
 use crate::events;
 use crate::faults::Fault;
 use crate::moment::Span;
-use crate::monitoring::{self, Violation};
 use crate::traffic::{self, Traffic};
+use crate::violation::{self, Violation};
 use crate::{timeline, training};
 
 /// Time is moved by at most this much at once: 30 days.
@@ -28,7 +28,7 @@ pub(crate) fn router() -> Router<Arc<App>> {
     Router::new()
         .route("/clock", get(read_clock).post(set_clock))
         .route("/traffic", post(set_traffic))
-        .route("/violation", post(violation))
+        .route("/violation", post(report_violation))
         .route("/faults", post(order_fault))
         .route("/timeline", get(read_timeline))
         .route("/log", get(read_log))
@@ -85,7 +85,16 @@ async fn set_clock(
                 "advance_seconds must be from 0 to {LONGEST_ADVANCE}"
             )));
         }
-        drive::advance(&app, Span::from_secs_f64(seconds)).await;
+        // A task of its own: were the caller to hang up, the clock must not stop half-way.
+        let driver = app.clone();
+        let advance = async move { drive::advance(&driver, Span::from_secs_f64(seconds)).await };
+        if let Err(error) = tokio::spawn(advance).await {
+            tracing::error!(%error, "an advance of the clock broke off");
+            return Err(Refused(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                error.to_string(),
+            ));
+        }
     }
     Ok(Json(clock(&app)))
 }
@@ -136,11 +145,11 @@ async fn set_traffic(
     ))
 }
 
-async fn violation(
+async fn report_violation(
     State(app): State<Arc<App>>,
     Json(violation): Json<Violation>,
 ) -> Result<Json<Value>, Refused> {
-    let reported = monitoring::report(&app, violation)
+    let reported = violation::report(&app, violation)
         .await
         .map_err(|error| bad(format!("{error:#}")))?;
     events::flush(&app).await;

@@ -18,7 +18,7 @@ use crate::shapes::Model;
 use crate::world::{Due, World};
 
 /// Time that is moved by hand waits for working tasks no longer than this.
-const LONGEST_WORK: Duration = Duration::from_secs(600);
+const LONGEST_WORK: Duration = Duration::from_mins(10);
 
 /// The emulator.
 pub(crate) struct App {

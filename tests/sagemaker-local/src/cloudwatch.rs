@@ -1,4 +1,4 @@
-//! CloudWatch: GetMetricData over the endpoints' metrics, and PutMetricData for custom ones.
+//! CloudWatch: `GetMetricData` over the endpoints' metrics, and `PutMetricData` for custom ones.
 //!
 //! Unknown metrics have empty values and no error, as in CloudWatch. Metric math is not here.
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::app::App;
 use crate::drive::Pace;
-use crate::endpoints::{Endpoint, Status, Variant};
+use crate::endpoint::{Endpoint, Status, Variant};
 use crate::errors::ApiError;
 use crate::faults::Kind;
 use crate::fleet::{self, Fleet, State};
@@ -344,9 +344,7 @@ pub(crate) fn deleted(world: &mut World, name: &str, generation: u64) {
     let gone = world.endpoints.get(name).is_some_and(|endpoint| {
         endpoint.generation == generation && endpoint.status == Status::Deleting
     });
-    if gone {
-        if let Some(endpoint) = world.endpoints.remove(name) {
-            world.tags.remove(&endpoint.arn);
-        }
+    if gone && let Some(endpoint) = world.endpoints.remove(name) {
+        world.tags.remove(&endpoint.arn);
     }
 }

@@ -1,4 +1,4 @@
-//! State-change events, sent through EventBridge's PutEvents.
+//! State-change events, sent through EventBridge's `PutEvents`.
 //!
 //! Their details have the oddities of the real ones (developer guide, "Events that Amazon
 //! SageMaker AI sends to Amazon EventBridge"): statuses in capitals for endpoints, times as

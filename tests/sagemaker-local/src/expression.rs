@@ -127,10 +127,10 @@ fn parse_cron(text: &str) -> Option<Cron> {
 /// `*`, `5`, `1-5`, `0/15`, `MON-FRI`, and lists of them.
 fn values(field: &str, low: i16, high: i16, names: &[&str]) -> Option<BTreeSet<i16>> {
     let number = |text: &str| -> Option<i16> {
-        let named = names
+        let position = names
             .iter()
             .position(|name| name.eq_ignore_ascii_case(text));
-        let number = match named {
+        let number = match position {
             Some(index) => low + i16::try_from(index).ok()?,
             None => text.parse().ok()?,
         };

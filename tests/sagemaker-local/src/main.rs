@@ -21,11 +21,14 @@ mod aws;
 mod clock;
 mod cloudwatch;
 mod configs;
+mod definition;
 mod deployment;
 mod drive;
+mod endpoint;
 mod endpoints;
 mod errors;
 mod events;
+mod execution;
 mod expression;
 mod faults;
 mod fleet;
@@ -55,6 +58,7 @@ mod traffic;
 mod training;
 mod training_run;
 mod validate;
+mod violation;
 mod world;
 
 #[tokio::main]

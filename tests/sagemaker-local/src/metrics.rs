@@ -1,7 +1,7 @@
 //! What CloudWatch knows of endpoints: each request of each variant, by the minute.
 //!
 //! Every request counts in Invocations and, with 0 or 1, in each of the error metrics, so that an
-//! average is a rate. InvocationModelErrors counts all answers that are not 2xx and alone counts
+//! average is a rate. `InvocationModelErrors` counts all answers that are not 2xx and alone counts
 //! requests that got no answer. Samples become visible late, so the newest minutes are missing or
 //! partial, as in CloudWatch.
 

@@ -1,7 +1,7 @@
 //! The model registry: model package groups and model packages, versioned or not.
 //!
 //! Versioned packages take no tags, count up from 1 in their group and never reuse a number; a
-//! client token makes a creation idempotent (API reference, CreateModelPackage).
+//! client token makes a creation idempotent (API reference, `CreateModelPackage`).
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};

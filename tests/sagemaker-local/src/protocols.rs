@@ -250,15 +250,12 @@ fn unescape(text: &str) -> String {
             .flatten()
             .and_then(|hex| std::str::from_utf8(hex).ok())
             .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        match hex {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            None => {
-                bytes.push(if *first == b'+' { b' ' } else { *first });
-                rest = tail;
-            }
+        if let Some(byte) = hex {
+            bytes.push(byte);
+            rest = &tail[2..];
+        } else {
+            bytes.push(if *first == b'+' { b' ' } else { *first });
+            rest = tail;
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
@@ -268,9 +265,9 @@ fn write_xml(out: &mut String, value: &Value, member: &str) {
     match value {
         Value::Object(object) => {
             for (key, value) in object {
-                out.push_str(&format!("<{key}>"));
+                out.extend(["<", key, ">"]);
                 write_xml(out, value, key);
-                out.push_str(&format!("</{key}>"));
+                out.extend(["</", key, ">"]);
             }
         }
         Value::Array(items) => {

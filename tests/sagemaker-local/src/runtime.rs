@@ -1,4 +1,4 @@
-//! InvokeEndpoint: which variant a request goes to, what its server answers, what is counted.
+//! `InvokeEndpoint`: which variant a request goes to, what its server answers, what is counted.
 //!
 //! Requests are spread over variants by weight ("Testing models with production variants"); a
 //! target variant takes a request whatever its weight is.
@@ -11,7 +11,7 @@ use rand::RngExt as _;
 
 use crate::app::App;
 use crate::arn;
-use crate::endpoints::{Endpoint, Variant};
+use crate::endpoint::{Endpoint, Variant};
 use crate::errors::ApiError;
 use crate::faults::Kind;
 use crate::fleet::{Backend, Fleet};
@@ -106,8 +106,8 @@ pub(crate) fn route(
     target: Option<&str>,
     at: Moment,
 ) -> Result<Route, ApiError> {
-    let index = match target {
-        Some(target) => endpoint
+    let index = if let Some(target) = target {
+        endpoint
             .variants
             .iter()
             .position(|variant| variant.name == target)
@@ -116,17 +116,16 @@ pub(crate) fn route(
                     "Variant {target} of endpoint {} was not found.",
                     endpoint.name
                 ))
-            })?,
-        None => {
-            let total: f64 = endpoint.variants.iter().map(|variant| variant.weight).sum();
-            let luck: f64 = endpoint.rng.random::<f64>() * total;
-            by_weight(&endpoint.variants, luck).ok_or_else(|| {
-                ApiError::unavailable(format!(
-                    "No variant of endpoint {} takes traffic.",
-                    endpoint.name
-                ))
             })?
-        }
+    } else {
+        let total: f64 = endpoint.variants.iter().map(|variant| variant.weight).sum();
+        let luck: f64 = endpoint.rng.random::<f64>() * total;
+        by_weight(&endpoint.variants, luck).ok_or_else(|| {
+            ApiError::unavailable(format!(
+                "No variant of endpoint {} takes traffic.",
+                endpoint.name
+            ))
+        })?
     };
     let variant = &endpoint.variants[index];
     let scripted = match &variant.fleet.backend {
@@ -174,18 +173,17 @@ pub(crate) async fn send(
     at: Moment,
 ) -> Result<Answer, ApiError> {
     let started = Instant::now();
-    let (raw, latency, overhead) = match route.scripted {
-        Some(scripted) => (
+    let (raw, latency, overhead) = if let Some(scripted) = route.scripted {
+        (
             from_script(route, scripted, request),
             scripted.latency_us,
             SCRIPTED_OVERHEAD,
-        ),
-        None => {
-            let raw = through_servers(app, route, request).await;
-            let total = started.elapsed().as_secs_f64() * 1e6;
-            let model = raw.model_time.as_secs_f64() * 1e6;
-            (raw, model, (total - model).max(0.0))
-        }
+        )
+    } else {
+        let raw = through_servers(app, route, request).await;
+        let total = started.elapsed().as_secs_f64() * 1e6;
+        let model = raw.model_time.as_secs_f64() * 1e6;
+        (raw, model, (total - model).max(0.0))
     };
     let outcome = Outcome::of(raw.status);
     app.world()

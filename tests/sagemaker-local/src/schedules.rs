@@ -223,7 +223,7 @@ async fn get(aws: &Aws, key: &str) -> anyhow::Result<Option<GetScheduleOutput>> 
         Err(error)
             if error
                 .as_service_error()
-                .is_some_and(|error| error.is_resource_not_found_exception()) =>
+                .is_some_and(aws_sdk_scheduler::operation::get_schedule::GetScheduleError::is_resource_not_found_exception) =>
         {
             Ok(None)
         }

@@ -25,7 +25,7 @@ use crate::storage;
 use crate::training::{Status, Stop};
 
 /// Real time that a job has after SIGTERM, as in AWS.
-const GRACE: Duration = Duration::from_secs(120);
+const GRACE: Duration = Duration::from_mins(2);
 /// Longer lines are cut.
 const LONGEST_LINE: usize = 16_384;
 /// AWS cuts failure reasons here.
@@ -284,18 +284,16 @@ impl Run {
                 None
             }
         };
-        let status = match status {
-            Some(status) => status,
-            None => {
-                stopped = true;
-                terminate(&child);
-                match tokio::time::timeout(GRACE, child.wait()).await {
-                    Ok(status) => status?,
-                    Err(_) => {
-                        child.kill().await?;
-                        child.wait().await?
-                    }
-                }
+        let status = if let Some(status) = status {
+            status
+        } else {
+            stopped = true;
+            terminate(&child);
+            if let Ok(status) = tokio::time::timeout(GRACE, child.wait()).await {
+                status?
+            } else {
+                child.kill().await?;
+                child.wait().await?
             }
         };
         // A grandchild may hold the pipes open; its words are then lost.
@@ -356,7 +354,7 @@ impl Run {
             world
                 .jobs
                 .get(&self.name)
-                .map(|job| job.artifact())
+                .map(super::training::Job::artifact)
                 .unwrap_or_default()
         };
         self.put(&self.root.join("model"), &artifact).await?;

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::app::Working;
 use crate::cloudwatch::Custom;
-use crate::endpoints::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::events::Event;
 use crate::faults::Faults;
 use crate::metrics::Metrics;
@@ -164,7 +164,7 @@ impl World {
         self.outbox.push_back(event);
     }
 
-    /// Takes up to ten events to send, as many as PutEvents takes.
+    /// Takes up to ten events to send, as many as `PutEvents` takes.
     pub(crate) fn take_events(&mut self) -> Vec<Event> {
         let count = self.outbox.len().min(10);
         let batch: Vec<Event> = self.outbox.drain(..count).collect();

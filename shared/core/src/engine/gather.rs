@@ -11,6 +11,11 @@ use crate::world::{Answer, Question, World};
 /// How many times answers may lead to further questions: endpoint, config, model, package.
 const TURNS: u32 = 6;
 
+/// Whether a decision knows what to make of it that AWS refuses to answer.
+fn is_decided_on(question: &Question) -> bool {
+    matches!(question, Question::Smoke { .. } | Question::Minutes { .. })
+}
+
 /// Asks until the decision has all that it needs.
 pub(super) async fn gather<W: World>(
     world: &W,
@@ -36,8 +41,8 @@ pub(super) async fn gather<W: World>(
         let answers = join_all(questions.iter().map(|q| world.ask(q))).await;
         for (question, answer) in questions.into_iter().zip(answers) {
             let answer = match answer {
-                // A rollout that can't be tried out is taken back, it doesn't hang for ever.
-                Err(error) if matches!(question, Question::Smoke { .. }) && !error.is_passing() => {
+                // A rollout that can't be tried out or watched doesn't hang for ever untold.
+                Err(error) if is_decided_on(&question) && !error.is_passing() => {
                     Answer::Refused(error)
                 }
                 answer => answer.map_err(EngineError::Fact)?,

@@ -112,8 +112,11 @@ pub fn start(
             format!("{} was not deployed: which instances?", candidate.version),
             format!(
                 "The endpoint {} does not exist yet, and the policy's stage {} says no `instance`. \
-                 Add for example: instance = {{ type = \"ml.m5.large\", count = 2 }}",
-                stage.endpoint, stage.name
+                 Add for example: instance = {{ type = \"ml.m5.large\", count = 2 }}, apply the \
+                 policy, and {}.",
+                stage.endpoint,
+                stage.name,
+                anew(candidate.version)
             ),
         );
     }

@@ -11,7 +11,8 @@ use crate::world::SCHEDULE_GROUP;
 impl Story {
     /// Act 6.
     pub(super) async fn trail(&mut self) -> Result<()> {
-        self.teller.act(6, "the audit trail is whole, and a changed entry is caught");
+        self.teller
+            .act(6, "the audit trail is whole, and a changed entry is caught");
         self.verify().await?;
         self.nothing_is_left().await?;
         self.conformance().await?;
@@ -20,9 +21,16 @@ impl Story {
         self.teller.plain("\nWhat people were told, by SNS:");
         for (number, told) in self.report.notices.iter().enumerate() {
             let severity = told.severity.as_deref().unwrap_or("?");
-            self.teller.plain(&format!("{:>4}. {severity:<8} {}", number + 1, told.subject));
+            self.teller.plain(&format!(
+                "{:>4}. {severity:<8} {}",
+                number + 1,
+                told.subject
+            ));
         }
-        self.check(!self.report.notices.is_empty(), "people were told of it all")
+        self.check(
+            !self.report.notices.is_empty(),
+            "people were told of it all",
+        )
     }
 
     async fn verify(&mut self) -> Result<()> {
@@ -32,12 +40,18 @@ impl Story {
         self.teller.plain(&text);
         self.report.audit.entries = entries.len();
         self.report.audit.whole = code == 0;
-        self.check(code == 0, &format!("all {} entries are as they were written", entries.len()))?;
+        self.check(
+            code == 0,
+            &format!("all {} entries are as they were written", entries.len()),
+        )?;
 
-        let (sk, text) = entries.get(entries.len() / 2).context("there are audit entries")?;
+        let (sk, text) = entries
+            .get(entries.len() / 2)
+            .context("there are audit entries")?;
         let changed = changed(text)?;
         self.world.ledger.overwrite(PROJECT, sk, &changed).await?;
-        self.say("someone", &format!("changes one word of {sk} in DynamoDB")).await?;
+        self.say("someone", &format!("changes one word of {sk} in DynamoDB"))
+            .await?;
         let (code, words) = self.world.tidegate(&["audit", "verify", PROJECT]).await?;
         self.world.ledger.overwrite(PROJECT, sk, text).await?;
         self.teller.plain(&words);
@@ -51,12 +65,23 @@ impl Story {
     async fn nothing_is_left(&mut self) -> Result<()> {
         let clients = self.world.clients.clone();
         let pending = self.world.ledger.pending(PROJECT).await?;
-        let schedules = clients.scheduler.list_schedules().group_name(SCHEDULE_GROUP).send().await?;
-        self.check(pending == 0 && schedules.schedules().is_empty(), "nothing is pending, no rollout ticks any more")?;
+        let schedules = clients
+            .scheduler
+            .list_schedules()
+            .group_name(SCHEDULE_GROUP)
+            .send()
+            .await?;
+        self.check(
+            pending == 0 && schedules.schedules().is_empty(),
+            "nothing is pending, no rollout ticks any more",
+        )?;
         let models = clients.sagemaker.list_models().send().await?;
         let configs = clients.sagemaker.list_endpoint_configs().send().await?;
         let is_tidy = models.models().len() == 1 && configs.endpoint_configs().len() == 1;
-        self.check(is_tidy, "one model and one endpoint config are left: the champion's")?;
+        self.check(
+            is_tidy,
+            "one model and one endpoint config are left: the champion's",
+        )?;
         let mut dead = Vec::new();
         for function in FUNCTIONS {
             dead.extend(queues::take_dead_letters(&clients, &self.world.moto.url, function).await?);
@@ -66,15 +91,25 @@ impl Story {
 
     /// Every request and answer of the emulator against the service models that botocore ships.
     async fn conformance(&mut self) -> Result<()> {
-        let script = self.world.place.root().join("tests/sagemaker-local/conformance/check.py");
+        let script = self
+            .world
+            .place
+            .root()
+            .join("tests/sagemaker-local/conformance/check.py");
         let mut command = Command::new(self.world.place.python()?);
-        command.arg(script).arg(&self.world.emulator.record).kill_on_drop(true);
+        command
+            .arg(script)
+            .arg(&self.world.emulator.record)
+            .kill_on_drop(true);
         let output = command.output().await?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let summary = text.lines().last().unwrap_or_default().to_owned();
         if !output.status.success() {
             let first: Vec<&str> = text.lines().take(20).collect();
-            bail!("the emulator is not as AWS's service models say:\n{}", first.join("\n"));
+            bail!(
+                "the emulator is not as AWS's service models say:\n{}",
+                first.join("\n")
+            );
         }
         self.check(true, &format!("as AWS's service models say: {summary}"))
     }
@@ -84,7 +119,10 @@ impl Story {
 fn changed(text: &str) -> Result<String> {
     let mut entry: serde_json::Value = serde_json::from_str(text)?;
     let body = entry.get_mut("body").context("an entry has a body")?;
-    let words = body.as_str().context("a body is text")?.replacen("tumours", "tumors", 1);
+    let words = body
+        .as_str()
+        .context("a body is text")?
+        .replacen("tumours", "tumors", 1);
     *body = words.into();
     Ok(entry.to_string())
 }

@@ -37,7 +37,8 @@ pub struct Report {
 #[derive(Debug, Clone, Serialize)]
 pub struct Version {
     /// Its name in the story and in the registry.
-    pub version: String,
+    #[serde(rename = "version")]
+    pub name: String,
     /// What is new in it.
     pub about: String,
     /// Its training job.
@@ -65,7 +66,8 @@ pub struct Gate {
 #[derive(Debug, Clone, Serialize)]
 pub struct Outcome {
     /// `done`, `rolled back`, ...
-    pub outcome: String,
+    #[serde(rename = "outcome")]
+    pub word: String,
     /// Why, if it did not go well.
     pub why: Option<String>,
     /// When it started.
@@ -115,7 +117,11 @@ impl Outcome {
     /// How a rollout went.
     pub fn of(rollout: &Rollout) -> Self {
         let mut variants = Variants::default();
-        for minute in rollout.minutes.iter().filter_map(|minute| minute.guards.first()) {
+        for minute in rollout
+            .minutes
+            .iter()
+            .filter_map(|minute| minute.guards.first())
+        {
             variants.champion.requests += minute.baseline.requests;
             variants.champion.errors += minute.baseline.bad;
             variants.candidate.requests += minute.canary.requests;
@@ -128,13 +134,17 @@ impl Outcome {
         };
         let ended = rollout.ended.unwrap_or(rollout.started);
         Self {
-            outcome: rollout.phase_word(),
+            word: rollout.phase_word(),
             why,
             started: rollout.started,
             minutes: ended.duration_since(rollout.started).as_secs_f64() / 60.0,
             weights: rollout.weights.clone(),
             variants,
-            harm: rollout.evidence.iter().map(tidegate_core::evidence::Evidence::harm).fold(0.0, f64::max),
+            harm: rollout
+                .evidence
+                .iter()
+                .map(tidegate_core::evidence::Evidence::harm)
+                .fold(0.0, f64::max),
         }
     }
 }

@@ -5,13 +5,24 @@ const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█
 /// Draws numbers from 0 to `top`; what is more is drawn as `top`. Not more than `width` of them,
 /// the last.
 pub(super) fn spark(values: &[f64], top: f64, width: usize) -> String {
-    values[values.len().saturating_sub(width)..].iter().map(|value| block(*value, top)).collect()
+    values[values.len().saturating_sub(width)..]
+        .iter()
+        .map(|value| block(*value, top))
+        .collect()
 }
 
 fn block(value: f64, top: f64) -> char {
-    let share = if top > 0.0 { (value / top).clamp(0.0, 1.0) } else { 0.0 };
+    let share = if top > 0.0 {
+        (value / top).clamp(0.0, 1.0)
+    } else {
+        0.0
+    };
     // Anything above nothing is seen to be.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 7")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "0 to 7"
+    )]
     let level = (share * 7.0).ceil() as usize;
     BLOCKS[level.min(7)]
 }

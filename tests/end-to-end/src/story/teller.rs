@@ -21,7 +21,9 @@ impl Teller {
     /// Colours if standard output is a terminal and nobody said otherwise (<https://no-color.org>).
     pub fn on_stdout() -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { colours: wanted && std::io::stdout().is_terminal() }
+        Self {
+            colours: wanted && std::io::stdout().is_terminal(),
+        }
     }
 
     /// The title.
@@ -31,7 +33,11 @@ impl Teller {
 
     /// An act's title.
     pub fn act(self, number: u8, text: &str) {
-        self.write(&format!("\n{}  {}", self.paint(CYAN, &format!("Act {number}")), self.paint(BOLD, text)));
+        self.write(&format!(
+            "\n{}  {}",
+            self.paint(CYAN, &format!("Act {number}")),
+            self.paint(BOLD, text)
+        ));
     }
 
     /// A line without a time.
@@ -46,7 +52,11 @@ impl Teller {
         let time = at.strftime("%H:%M");
         let mut lines = text.lines();
         let first = lines.next().unwrap_or_default();
-        self.write(&format!("  {}  {:<10} {first}", self.paint(DIM, &time.to_string()), who));
+        self.write(&format!(
+            "  {}  {:<10} {first}",
+            self.paint(DIM, &time.to_string()),
+            who
+        ));
         for line in lines {
             self.write(&format!("{:20}{}", "", self.paint(DIM, line)));
         }
@@ -54,7 +64,11 @@ impl Teller {
 
     /// Something that has to be so.
     pub fn check(self, is_so: bool, text: &str) {
-        let mark = if is_so { self.paint(GREEN, "ok") } else { self.paint(RED, "NO") };
+        let mark = if is_so {
+            self.paint(GREEN, "ok")
+        } else {
+            self.paint(RED, "NO")
+        };
         self.write(&format!("         {mark}         {text}"));
     }
 
@@ -69,10 +83,17 @@ impl Teller {
     }
 
     fn paint(self, code: &str, text: &str) -> String {
-        if self.colours { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+        if self.colours {
+            format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        } else {
+            text.to_owned()
+        }
     }
 
-    #[expect(clippy::unused_self, reason = "everything is written through the teller")]
+    #[expect(
+        clippy::unused_self,
+        reason = "everything is written through the teller"
+    )]
     fn write(self, text: &str) {
         // Who closed our output doesn't want to read on; the story goes on for its exit code.
         let _ = writeln!(std::io::stdout(), "{text}");

@@ -323,3 +323,22 @@ async fn every_event_is_sent_twice_when_asked() {
     events.sort();
     assert_eq!(events, ["CREATING", "CREATING", "IN_SERVICE", "IN_SERVICE"]);
 }
+
+#[tokio::test]
+async fn an_advance_is_finished_although_its_caller_hangs_up() {
+    let (_moto, emulator) = crate::processes::world(&[]).await;
+    emulator
+        .ok("CreateTrainingJob", crate::processes::job("job", "3"))
+        .await;
+    let hurried = reqwest::Client::builder()
+        .timeout(std::time::Duration::from_millis(100))
+        .build()
+        .unwrap();
+    let url = format!("{}/_local/clock", emulator.url);
+    let order = json!({"advance_seconds": 600});
+    assert!(hurried.post(url).json(&order).send().await.is_err());
+    // The next advance waits for its turn, so both are done after it.
+    emulator.advance(60).await;
+    let clock = emulator.look("clock").await;
+    assert_eq!(clock["now"], "2026-03-01T12:11:00Z");
+}

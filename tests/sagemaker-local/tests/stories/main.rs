@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::float_cmp)]
 
+mod conformance;
 mod control_plane;
 mod endpoints;
 mod metrics;

@@ -458,3 +458,22 @@ async fn a_package_that_could_not_be_marked_rejected_is_told_of() {
     drop(state);
     story.check();
 }
+
+#[tokio::test]
+async fn a_rollout_whose_guards_cannot_be_read_stays_where_it_is_and_says_so_once() {
+    let mut story = Story::begin().await;
+    story.approve_second().await;
+    story.minutes(3).await;
+    let denied = ("GetMetricData", (999, WorldErrorKind::Denied));
+    story.town.0.lock().unwrap().faults.calls.extend([denied]);
+    story.minutes(100).await;
+    let head = story.ledger.head(&story.group);
+    let phase = &head.rollouts[&story.stage].phase;
+    assert!(matches!(phase, Phase::Step { index: 0, .. }), "{phase:?}");
+    assert_eq!(story.told().iter().filter(|w| *w == "step-held").count(), 1);
+    // It can be taken back, and it goes on by itself.
+    story.town.0.lock().unwrap().faults.calls.clear();
+    story.until_quiet().await;
+    assert_eq!(story.champion(), 2);
+    story.check();
+}

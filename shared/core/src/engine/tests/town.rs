@@ -257,6 +257,7 @@ impl World for Town {
         let mut state = self.0.lock().unwrap();
         let call = match question {
             Question::Smoke { .. } => "InvokeEndpoint",
+            Question::Minutes { .. } => "GetMetricData",
             _ => "ask",
         };
         Self::fault(&mut state, call)?;

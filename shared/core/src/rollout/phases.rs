@@ -1,0 +1,449 @@
+//! What each phase makes of an endpoint that is `InService`: is what was asked for there, has the
+//! phase lasted long enough, and what is asked for next.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use super::advance::Moves;
+use super::share::{has_share, share_before, share_before_all, share_of, shift};
+use super::{ATTEMPTS, Cause, Phase, Reason, Rollout, finish, judge, undo};
+use crate::audit::What;
+use crate::decision::Note;
+use crate::evidence::Verdict;
+use crate::facts::Facts;
+use crate::notice::Severity;
+use crate::pipeline::OnLowTraffic;
+use crate::world::{Answer, ConfigSpec, Effect, Endpoint, Question, VariantSpec};
+
+/// How many minutes of a step have to be judged before it may end early.
+const FEWEST_MINUTES: u32 = 3;
+
+pub(super) fn smoke_question(rollout: &Rollout) -> Option<Question> {
+    (!rollout.plan.smoke.is_empty()).then(|| Question::Smoke {
+        endpoint: rollout.endpoint.clone(),
+        variant: rollout.canary.clone(),
+        payloads: rollout.plan.smoke.clone(),
+        content_type: rollout.plan.smoke_content_type.clone(),
+    })
+}
+
+pub(super) fn prepared(
+    rollout: &mut Rollout,
+    endpoint: &Endpoint,
+    now: Timestamp,
+    reject: bool,
+    moves: &mut Moves,
+) {
+    if endpoint.config == rollout.config {
+        rollout.phase = Phase::Smoke;
+        moves.notes.push(
+            Note::new(
+                What::RolloutPreparing,
+                match &rollout.incumbent {
+                    Some(_) => format!(
+                        "{} is up beside what serves, with no traffic.",
+                        rollout.candidate.version
+                    ),
+                    None => format!("{} is up.", rollout.candidate.version),
+                },
+                json!({ "endpoint": endpoint }),
+            )
+            .rollout(rollout),
+        );
+        return;
+    }
+    let came_back = rollout
+        .incumbent
+        .as_ref()
+        .is_some_and(|i| i.config == endpoint.config);
+    if !came_back {
+        finish::foreign(rollout, endpoint, "its config", now, moves);
+        return;
+    }
+    let reason = endpoint
+        .failure
+        .clone()
+        .unwrap_or_else(|| "SageMaker gave no reason".to_owned());
+    if rollout.attempts < ATTEMPTS {
+        rollout.attempts += 1;
+        moves.notes.push(
+            Note::new(
+                What::RolloutPreparing,
+                format!(
+                    "{} went back to what served before ({reason}); the deployment is tried again.",
+                    rollout.endpoint
+                ),
+                json!({ "attempt": rollout.attempts, "endpoint": endpoint }),
+            )
+            .rollout(rollout),
+        );
+        moves.effects.push(Effect::UpdateEndpoint {
+            endpoint: rollout.endpoint.clone(),
+            config: rollout.config.clone(),
+            retain: false,
+        });
+    } else {
+        let sentence = format!(
+            "SageMaker could not bring {} up on {} in {ATTEMPTS} attempts: {reason}",
+            rollout.candidate.version, rollout.endpoint
+        );
+        let why = Reason {
+            cause: Cause::Deployment,
+            sentence,
+        };
+        finish::rolled_back(rollout, why, now, reject, moves);
+    }
+}
+
+pub(super) fn smoke(
+    rollout: &mut Rollout,
+    endpoint: &Endpoint,
+    facts: &Facts,
+    now: Timestamp,
+    moves: &mut Moves,
+) {
+    if endpoint.config != rollout.config {
+        return finish::foreign(rollout, endpoint, "its config", now, moves);
+    }
+    if rollout.incumbent.is_some() && share_of(rollout, endpoint) != Some(0) {
+        return finish::foreign(rollout, endpoint, "its weights", now, moves);
+    }
+    let mut seen = json!([]);
+    if let Some(question) = smoke_question(rollout) {
+        if let Some(Answer::Refused(error)) = facts.answer(&question) {
+            let sentence = format!(
+                "the smoke requests could not be made: AWS refused {}: {}",
+                error.call, error.message
+            );
+            let why = Reason {
+                cause: Cause::Deployment,
+                sentence,
+            };
+            return undo::roll_back(rollout, why, now, moves);
+        }
+        let Some(answers) = facts.smoke(&question).is() else {
+            return;
+        };
+        seen = json!(answers);
+        let slowest = u64::from(rollout.plan.smoke_milliseconds);
+        let bad = answers
+            .iter()
+            .find(|a| !(200..300).contains(&a.status) || a.milliseconds > slowest);
+        if let Some(bad) = bad {
+            let sentence = match &bad.problem {
+                Some(problem) => format!("smoke request {} failed: {problem}", bad.payload),
+                None => format!(
+                    "smoke request {} was answered with status {} after {} ms (at most {slowest} ms)",
+                    bad.payload, bad.status, bad.milliseconds
+                ),
+            };
+            moves.notes.push(
+                Note::new(
+                    What::SmokeFailed,
+                    sentence.clone(),
+                    json!({ "answers": seen }),
+                )
+                .rollout(rollout),
+            );
+            undo::roll_back(
+                rollout,
+                Reason {
+                    cause: Cause::Smoke,
+                    sentence,
+                },
+                now,
+                moves,
+            );
+            return;
+        }
+    }
+    moves.notes.push(
+        Note::new(
+            What::SmokePassed,
+            match rollout.plan.smoke.len() {
+                0 => "The policy has no smoke requests.".to_owned(),
+                1 => "The smoke request was answered well.".to_owned(),
+                n => format!("All {n} smoke requests were answered well."),
+            },
+            json!({ "answers": seen }),
+        )
+        .rollout(rollout),
+    );
+    if rollout.incumbent.is_none() {
+        rollout.weights.push((now, 100));
+        finish::done(rollout, now, moves);
+    } else {
+        rollout.judged_until = Some(judge::floor_minute(now));
+        if rollout.urgent {
+            rollout.phase = Phase::Promoting;
+            shift(rollout, 100, moves);
+        } else {
+            start_step(rollout, 0, moves);
+        }
+    }
+}
+
+fn start_step(rollout: &mut Rollout, index: usize, moves: &mut Moves) {
+    rollout.attempts = 1;
+    rollout.told_of_wait = false;
+    if let Some(share) = rollout.plan.strategy.canary.get(index).copied() {
+        rollout.phase = Phase::Step { index, since: None };
+        shift(rollout, share, moves);
+    } else {
+        rollout.phase = Phase::Promoting;
+        shift(rollout, 100, moves);
+    }
+}
+
+pub(super) fn step(
+    rollout: &mut Rollout,
+    endpoint: &Endpoint,
+    index: usize,
+    since: Option<Timestamp>,
+    now: Timestamp,
+    moves: &mut Moves,
+) {
+    let shares = rollout.plan.strategy.canary.clone();
+    let Some(&share) = shares.get(index) else {
+        start_step(rollout, index, moves);
+        return;
+    };
+    let before = share_before(rollout, index);
+    if !has_share(
+        rollout,
+        endpoint,
+        share,
+        before,
+        since.is_some(),
+        now,
+        moves,
+    ) {
+        return;
+    }
+    let Some(since) = since else {
+        rollout.phase = Phase::Step {
+            index,
+            since: Some(now),
+        };
+        rollout.weights.push((now, share));
+        moves.notes.push(
+            Note::new(
+                What::StepStarted,
+                format!(
+                    "Step {} of {}: {} has {share} % of the traffic of {}.",
+                    index + 1,
+                    shares.len(),
+                    rollout.candidate.version,
+                    rollout.endpoint
+                ),
+                json!({ "share": share, "guards": judge::summary(rollout) }),
+            )
+            .rollout(rollout),
+        );
+        return;
+    };
+    let strategy = rollout.plan.strategy.clone();
+    let (requests, minutes) = judge::traffic_since(rollout, since);
+    let is_safe = judge::says(rollout) == Verdict::Safe;
+    let early = is_safe && minutes >= FEWEST_MINUTES.min(strategy.minutes);
+    let full = minutes >= strategy.minutes && requests >= strategy.min_requests;
+    if early || full {
+        start_step(rollout, index + 1, moves);
+        return;
+    }
+    let longest = SignedDuration::from_mins(i64::from(strategy.longest_minutes()));
+    if now.duration_since(since) < longest || requests >= strategy.min_requests {
+        return;
+    }
+    let sentence = format!(
+        "{} had {requests} requests in {} minutes of step {}, fewer than the {} that the policy \
+         asks for",
+        rollout.candidate.version,
+        strategy.longest_minutes(),
+        index + 1,
+        strategy.min_requests
+    );
+    match strategy.on_low_traffic {
+        OnLowTraffic::Promote => start_step(rollout, index + 1, moves),
+        OnLowTraffic::RollBack => {
+            undo::roll_back(
+                rollout,
+                Reason {
+                    cause: Cause::LowTraffic,
+                    sentence,
+                },
+                now,
+                moves,
+            );
+        }
+        OnLowTraffic::Hold if rollout.told_of_wait => {}
+        OnLowTraffic::Hold => {
+            rollout.told_of_wait = true;
+            moves.notes.push(
+                Note::new(
+                    What::StepHeld,
+                    sentence.clone(),
+                    json!({ "requests": requests }),
+                )
+                .rollout(rollout)
+                .tell(
+                    Severity::Warning,
+                    format!(
+                        "{} holds at {share} % on {}: too little traffic",
+                        rollout.candidate.version, rollout.endpoint
+                    ),
+                    vec![
+                        format!("{sentence}."),
+                        "It goes on by itself when there is enough; `on_low_traffic` in the \
+                             policy can say otherwise."
+                            .to_owned(),
+                    ],
+                ),
+            );
+        }
+    }
+}
+
+pub(super) fn promoting(
+    rollout: &mut Rollout,
+    endpoint: &Endpoint,
+    now: Timestamp,
+    moves: &mut Moves,
+) {
+    let before = share_before_all(rollout);
+    if !has_share(rollout, endpoint, 100, before, false, now, moves) {
+        return;
+    }
+    rollout.phase = Phase::Baking { since: now };
+    rollout.weights.push((now, 100));
+    rollout.attempts = 1;
+    let kept = match rollout.plan.bake_minutes {
+        0 => "what served before goes now".to_owned(),
+        bake => format!("what served before is kept for {bake} minutes"),
+    };
+    moves.notes.push(
+        Note::new(
+            What::Promoted,
+            format!(
+                "{} has all the traffic of {}; {kept}.",
+                rollout.candidate.version, rollout.endpoint
+            ),
+            json!({ "guards": judge::summary(rollout) }),
+        )
+        .rollout(rollout)
+        .tell(
+            Severity::Info,
+            format!(
+                "{} has all the traffic of {}",
+                rollout.candidate.version, rollout.endpoint
+            ),
+            vec![
+                format!("{}.", judge::sentence(rollout, 0)),
+                format!("W{}.", kept.trim_start_matches('w')),
+            ],
+        ),
+    );
+}
+
+pub(super) fn baking(
+    rollout: &mut Rollout,
+    endpoint: &Endpoint,
+    since: Timestamp,
+    now: Timestamp,
+    moves: &mut Moves,
+) {
+    if !has_share(rollout, endpoint, 100, 100, true, now, moves) {
+        return;
+    }
+    let bake = SignedDuration::from_mins(i64::from(rollout.plan.bake_minutes));
+    if now.duration_since(since) < bake {
+        return;
+    }
+    rollout.phase = Phase::Reducing { since: None };
+    rollout.attempts = 1;
+    moves.notes.push(
+        Note::new(
+            What::Reducing,
+            format!(
+                "{} stood {} minutes with all the traffic: {} is reduced to it.",
+                rollout.candidate.version, rollout.plan.bake_minutes, rollout.endpoint
+            ),
+            json!({ "guards": judge::summary(rollout) }),
+        )
+        .rollout(rollout),
+    );
+    reduce(rollout, endpoint, moves);
+}
+
+fn reduce(rollout: &Rollout, endpoint: &Endpoint, moves: &mut Moves) {
+    let count = endpoint
+        .variant(&rollout.canary)
+        .map_or(1, |v| v.desired_count.max(1));
+    moves
+        .effects
+        .push(Effect::CreateEndpointConfig(Box::new(ConfigSpec {
+            name: rollout.final_config.clone(),
+            like: Some(rollout.config.clone()),
+            variants: vec![VariantSpec {
+                name: rollout.final_variant.clone(),
+                model: rollout.model.clone(),
+                like: Some(rollout.canary.clone()),
+                instance: None,
+                count,
+                weight: 100,
+                model_download_seconds: None,
+                startup_seconds: None,
+            }],
+            tags: std::collections::BTreeMap::new(),
+        })));
+    moves.effects.push(Effect::UpdateEndpoint {
+        endpoint: rollout.endpoint.clone(),
+        config: rollout.final_config.clone(),
+        retain: false,
+    });
+}
+
+pub(super) fn reducing(
+    rollout: &mut Rollout,
+    endpoint: &Endpoint,
+    since: Option<Timestamp>,
+    now: Timestamp,
+    moves: &mut Moves,
+) {
+    if endpoint.config == rollout.final_config {
+        let since = since.unwrap_or(now);
+        rollout.phase = Phase::Reducing { since: Some(since) };
+        let watch = SignedDuration::from_mins(i64::from(rollout.plan.watch_minutes));
+        if now.duration_since(since) >= watch {
+            finish::done(rollout, now, moves);
+        }
+        return;
+    }
+    if endpoint.config != rollout.config || since.is_some() {
+        finish::foreign(rollout, endpoint, "its config", now, moves);
+        return;
+    }
+    if share_of(rollout, endpoint) != Some(100) {
+        finish::foreign(rollout, endpoint, "its weights", now, moves);
+        return;
+    }
+    let reason = endpoint
+        .failure
+        .clone()
+        .unwrap_or_else(|| "SageMaker gave no reason".to_owned());
+    if rollout.attempts < ATTEMPTS {
+        rollout.attempts += 1;
+        reduce(rollout, endpoint, moves);
+    } else {
+        finish::fail(
+            rollout,
+            format!(
+                "{} has all the traffic of {}, but SageMaker could not take the old fleet away in \
+                 {ATTEMPTS} attempts: {reason}. Update the endpoint to the config {} by hand.",
+                rollout.candidate.version, rollout.endpoint, rollout.final_config
+            ),
+            now,
+            moves,
+        );
+    }
+}
