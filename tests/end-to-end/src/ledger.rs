@@ -1,13 +1,13 @@
-//! The ledger as it lies in DynamoDB: read, and changed behind Tidegate's back, item by item.
-//!
-//! This does not use Tidegate's own adapter, so that a test sees what is stored and not what the
-//! adapter makes of it.
+//! The ledger of the local world: states and rollouts read as Tidegate reads them, audit entries
+//! and effects read, and changed behind its back, as they lie in DynamoDB.
 
 use anyhow::{Context as _, Result, bail};
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::de::DeserializeOwned;
+use tidegate_aws::DynamoLedger;
 use tidegate_core::head::Head;
-use tidegate_core::ledger::JobRecord;
+use tidegate_core::ledger::{JobRecord, Ledger as _};
+use tidegate_core::name::GroupName;
 use tidegate_core::rollout::Rollout;
 
 use crate::clients::Clients;
@@ -30,17 +30,22 @@ impl Ledger {
 
     /// A group's state; the default if there is none yet.
     pub async fn head(&self, group: &str) -> Result<Head> {
-        match self.text(group, "head").await? {
-            Some(text) => Ok(serde_json::from_str(&text)?),
-            None => Ok(Head::default()),
-        }
+        let snapshot = self.adapter().load(&GroupName::parse(group)?, None).await?;
+        Ok(snapshot.map(|snapshot| snapshot.head).unwrap_or_default())
     }
 
-    /// A group's finished rollouts, oldest first.
+    /// A group's finished rollouts, the newest 100, oldest first.
     pub async fn finished(&self, group: &str) -> Result<Vec<Rollout>> {
-        let mut all: Vec<Rollout> = self.all(group, "rollout#").await?;
+        let mut all = self
+            .adapter()
+            .rollouts(&GroupName::parse(group)?, 100)
+            .await?;
         all.sort_by_key(|rollout| rollout.started);
         Ok(all)
+    }
+
+    fn adapter(&self) -> DynamoLedger {
+        DynamoLedger::new(self.clients.dynamodb.clone(), self.table.clone())
     }
 
     /// What became of a group's training jobs, oldest first.

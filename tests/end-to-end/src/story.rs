@@ -206,11 +206,11 @@ on_drift = {{ retrain = {{ pipeline = "{RETRAINING}" }}, cooldown_hours = 24, at
     }
 }
 
-/// The start of the present hour: the story's times are then round numbers, and metrics that are
-/// looked back for were never in the future.
+/// The start of the next hour: the story's times are then round numbers, and none is before the
+/// policy was applied, which a person does by the clock on the wall.
 fn start_time() -> Timestamp {
     let now = Timestamp::now();
-    Timestamp::from_second(now.as_second() - now.as_second() % 3_600).unwrap_or(now)
+    Timestamp::from_second((now.as_second() / 3_600 + 1) * 3_600).unwrap_or(now)
 }
 
 fn pace(speed: f64) -> String {

@@ -132,13 +132,10 @@ impl Story {
             .package
             .map(|(arn, _)| arn)
             .context("v3 has a package")?;
-        let (status, why) = self.approval(&arn).await?;
-        self.say("registry", &format!("{PROJECT}/3 {status}: {why}"))
+        let why = self.rejected(&arn).await?;
+        self.say("registry", &format!("{PROJECT}/3 Rejected: {why}"))
             .await?;
-        self.check(
-            status == ModelApprovalStatus::Rejected && !why.is_empty(),
-            "its package is Rejected, with the reason",
-        )?;
+        self.check(!why.is_empty(), "its package is Rejected, with the reason")?;
         let champion = self
             .world
             .ledger
@@ -171,11 +168,8 @@ impl Story {
             .package
             .map(|(arn, _)| arn)
             .context("v4 has a package")?;
-        let (status, why) = self.approval(&arn).await?;
-        self.check(
-            status == ModelApprovalStatus::Rejected && !why.is_empty(),
-            "its package is Rejected, with the reason",
-        )?;
+        let why = self.rejected(&arn).await?;
+        self.check(!why.is_empty(), "its package is Rejected, with the reason")?;
         self.pass_minutes(3).await?;
         let head = self.world.ledger.head(PROJECT).await?;
         let finished = self.world.ledger.finished(PROJECT).await?;
@@ -359,24 +353,28 @@ impl Story {
         self.check(is_alone, "it serves alone")
     }
 
-    /// A package's approval, and why: `CreateModelPackage` takes no `ApprovalDescription`, so what the
-    /// gate says is in the description.
-    async fn approval(&self, arn: &str) -> Result<(ModelApprovalStatus, String)> {
-        let package = self
-            .world
-            .clients
-            .sagemaker
-            .describe_model_package()
-            .model_package_name(arn)
-            .send()
-            .await?;
-        let status = package
-            .model_approval_status
-            .context("a versioned package has an approval")?;
-        let why = package
-            .approval_description
-            .or(package.model_package_description);
-        Ok((status, why.unwrap_or_default()))
+    /// Waits until a package is Rejected, and gives the reason. `CreateModelPackage` takes no
+    /// `ApprovalDescription`: what the gate says is in the description.
+    async fn rejected(&self, arn: &str) -> Result<String> {
+        let client = &self.world.clients.sagemaker;
+        let what = format!("{arn} is Rejected");
+        let admin = self.world.admin();
+        until(admin, &what, Patience::minutes(10), async |state| {
+            let package = client
+                .describe_model_package()
+                .model_package_name(arn)
+                .send()
+                .await?;
+            let status = package
+                .model_approval_status
+                .context("a versioned package has an approval")?;
+            *state = status.to_string();
+            let why = package
+                .approval_description
+                .or(package.model_package_description);
+            Ok((status == ModelApprovalStatus::Rejected).then(|| why.unwrap_or_default()))
+        })
+        .await
     }
 
     /// What people were told since the last call, said.

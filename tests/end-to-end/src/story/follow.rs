@@ -203,7 +203,8 @@ impl Story {
                     &describe(&rollout),
                 );
             }
-            let is_over = !rollout.is_running();
+            // What it leaves to be done is part of its end: rejecting, deleting, telling.
+            let is_over = !rollout.is_running() && ledger.pending(PROJECT).await? == 0;
             last = Some(rollout.clone());
             Ok(is_over.then_some(rollout))
         })

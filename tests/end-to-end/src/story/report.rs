@@ -78,6 +78,8 @@ pub struct Outcome {
     pub weights: Vec<(Timestamp, u8)>,
     /// What users met in the minutes that were judged.
     pub variants: Variants,
+    /// Of the champion in the minutes before the rollout, which the verdict starts from.
+    pub history: Counts,
     /// Log-evidence of harm at the end, of the guard that objects most.
     pub harm: f64,
 }
@@ -127,6 +129,11 @@ impl Outcome {
             variants.candidate.requests += minute.canary.requests;
             variants.candidate.errors += minute.canary.bad;
         }
+        let mut history = Counts::default();
+        for minute in rollout.history.iter().take(1).flatten() {
+            history.requests += minute.requests;
+            history.errors += minute.bad;
+        }
         let why = match &rollout.phase {
             Phase::RolledBack { why } | Phase::Superseded { why } => Some(why.sentence.clone()),
             Phase::Failed { why } => Some(why.clone()),
@@ -140,6 +147,7 @@ impl Outcome {
             minutes: ended.duration_since(rollout.started).as_secs_f64() / 60.0,
             weights: rollout.weights.clone(),
             variants,
+            history,
             harm: rollout
                 .evidence
                 .iter()
