@@ -9,7 +9,8 @@ use serde_json::json;
 use tidegate_aws::ledger::{DynamoLedger, create_table};
 use tidegate_core::audit::{Context, Draft, Entry, Tip, What, Who};
 use tidegate_core::gate::{Judgement, Metrics};
-use tidegate_core::head::{Candidate, Head};
+use tidegate_core::candidate::Candidate;
+use tidegate_core::head::Head;
 use tidegate_core::ledger::{
     AppliedPolicy, Commit, CommitError, JobRecord, Lane, Ledger, LedgerError, Pending, Route,
     RouteKind,

@@ -6,15 +6,16 @@
 use serde_json::json;
 
 use crate::audit::{What, Who};
-use crate::candidate;
-use crate::decide::{Case, enqueue, take_back};
+use crate::candidate::{Candidate, approval_time, of_package};
+use crate::case::Case;
 use crate::decision::{Decision, Note};
 use crate::event::Approval;
 use crate::facts::Known;
-use crate::head::{Candidate, Waiting};
+use crate::head::Waiting;
 use crate::name::{PackageVersion, StageName};
 use crate::notice::Severity;
 use crate::rollout::{Cause, Phase, Reason};
+use crate::turn::{enqueue, take_back};
 use crate::world::{Package, Question};
 
 /// What has to be known of a package that changed.
@@ -50,7 +51,7 @@ pub(crate) fn decide(case: &Case<'_>, arn: &str, version: PackageVersion, decisi
         }
         Known::Is(package) => package,
     };
-    let at = candidate::approval_time(package);
+    let at = approval_time(package);
     let before = decision.head.approvals.get(&version).copied();
     if before.is_some_and(|(approval, seen)| approval == package.approval || at <= seen) {
         return decision.nothing(format!("{version} was known to be {:?}", package.approval));
@@ -156,7 +157,7 @@ fn approved(case: &Case<'_>, package: &Package, decision: &mut Decision) {
     let Some(stage) = case.stages().next() else {
         return;
     };
-    let candidate = candidate::of_package(package);
+    let candidate = of_package(package);
     let version = candidate.version;
     stays(case, version, decision);
     let is_gone = case.facts.endpoint(&stage.endpoint) == Known::Missing;

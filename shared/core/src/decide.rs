@@ -3,23 +3,17 @@
 //! A pure function. [`needs`] says which facts are missing, [`decide`] decides on them; who calls
 //! them and in which order is the [`crate::engine`]'s part.
 
-use jiff::Timestamp;
-
+use crate::case::Case;
 use crate::decision::Decision;
 use crate::event::{Event, Kind};
-use crate::facts::Facts;
-use crate::ledger::{JobRecord, Lane, Pending, Snapshot};
+use crate::ledger::{Lane, Pending};
 use crate::name::StageName;
-use crate::pipeline::{Policy, RolledBackPackage, Stage};
-use crate::rollout::{self, Moves, Rollout};
+use crate::rollout::{self, Rollout};
+use crate::turn::{self, take};
 use crate::world::{Effect, Outcome, Question};
-use crate::{approval, candidate, triage};
+use crate::{approval, registration, triage};
 
-mod next;
 mod outcomes;
-
-pub use next::has_next;
-pub(crate) use next::{enqueue, take_back};
 
 /// What a decision is about.
 #[derive(Debug, Clone, Copy)]
@@ -34,39 +28,6 @@ pub enum Input<'a> {
     Continue,
 }
 
-/// What a decision rests on.
-#[derive(Debug, Clone, Copy)]
-pub struct Case<'a> {
-    /// Policy, state and effects to do.
-    pub snapshot: &'a Snapshot,
-    /// What became of the event's training job, if it is one's.
-    pub job: Option<&'a JobRecord>,
-    /// What AWS said.
-    pub facts: &'a Facts,
-    /// The time of the decision.
-    pub now: Timestamp,
-}
-
-impl<'a> Case<'a> {
-    pub(crate) fn policy(&self) -> &'a Policy {
-        &self.snapshot.applied.policy
-    }
-
-    pub(crate) fn stages(&self) -> impl Iterator<Item = &'a Stage> {
-        self.policy().stages.iter()
-    }
-
-    pub(crate) fn rejects_rolled_back(&self) -> bool {
-        self.policy().pipeline.rolled_back_package == RolledBackPackage::Reject
-    }
-
-    /// Whether effects of the rollout are still to be done.
-    pub(crate) fn is_busy(&self, rollout: &Rollout) -> bool {
-        let lane = Lane::Rollout(rollout.id.clone());
-        self.snapshot.pending.iter().any(|p| p.lane == lane)
-    }
-}
-
 /// What has to be asked before this can be decided, given the facts so far; empty when all is
 /// known.
 pub fn needs(case: &Case<'_>, input: &Input<'_>) -> Vec<Question> {
@@ -75,9 +36,9 @@ pub fn needs(case: &Case<'_>, input: &Input<'_>) -> Vec<Question> {
         Input::Resume => left_over(case)
             .map(|r| Question::Endpoint(r.endpoint.clone()))
             .collect(),
-        Input::Continue => next::needs(case),
+        Input::Continue => turn::needs(case),
         Input::Event(event) => match &event.kind {
-            Kind::TrainingJob { job, .. } => candidate::needs(case, job),
+            Kind::TrainingJob { job, .. } => registration::needs(case, job),
             Kind::Package { arn, version, .. } => approval::needs(case, arn, *version),
             Kind::Endpoint { endpoint, .. } => case
                 .snapshot
@@ -115,9 +76,9 @@ pub fn decide(case: &Case<'_>, input: &Input<'_>) -> Decision {
                 }
             }
         }
-        Input::Continue => next::start_what_waits(case, &mut decision),
+        Input::Continue => turn::start_what_waits(case, &mut decision),
         Input::Event(event) => match &event.kind {
-            Kind::TrainingJob { job, .. } => candidate::decide(case, job, &mut decision),
+            Kind::TrainingJob { job, .. } => registration::decide(case, job, &mut decision),
             Kind::Package { arn, version, .. } => {
                 approval::decide(case, arn, *version, &mut decision);
             }
@@ -183,33 +144,4 @@ fn look(case: &Case<'_>, stage: &StageName, decision: &mut Decision) {
         case.rejects_rolled_back(),
     );
     take(case, rollout, moves, decision);
-}
-
-/// Takes a rollout's moves into the decision.
-pub(crate) fn take(case: &Case<'_>, rollout: Rollout, moves: Moves, decision: &mut Decision) {
-    let lane = Lane::Rollout(rollout.id.clone());
-    if moves.cancel {
-        decision.effects.retain(|(l, _)| *l != lane);
-        decision.cancelled.push(lane.clone());
-        if rollout.is_running() {
-            // The ticks are still wanted: without them nobody would see to the way back.
-            let pending = case.snapshot.pending.iter().filter(|p| p.lane == lane);
-            let ticks = pending.filter(|p| matches!(p.effect, Effect::StartTicks { .. }));
-            decision
-                .effects
-                .extend(ticks.map(|p| (lane.clone(), p.effect.clone())));
-        }
-    }
-    decision
-        .effects
-        .extend(moves.effects.into_iter().map(|e| (lane.clone(), e)));
-    decision.notes.extend(moves.notes);
-    if rollout.is_running() {
-        decision
-            .head
-            .rollouts
-            .insert(rollout.stage.clone(), rollout);
-    } else {
-        next::end(case, rollout, decision);
-    }
 }

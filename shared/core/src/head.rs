@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::Tip;
+use crate::candidate::Candidate;
 use crate::event::Approval;
-use crate::gate::Metrics;
 use crate::name::{PackageVersion, RolloutId, StageName};
 use crate::rollout::Rollout;
 
@@ -72,23 +72,6 @@ impl Head {
     pub fn rollout(&self, id: &RolloutId) -> Option<&Rollout> {
         self.rollouts.values().find(|r| &r.id == id)
     }
-}
-
-/// A version on its way to an endpoint.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Candidate {
-    /// Its version.
-    pub version: PackageVersion,
-    /// Its package's ARN.
-    pub package: String,
-    /// When it was approved: the package's `LastModifiedTime` then.
-    pub approved_at: Timestamp,
-    /// Who approved it, as far as SageMaker says.
-    pub approved_by: Option<String>,
-    /// Its metrics, from its package.
-    pub metrics: Metrics,
-    /// The training job it came from, from its package.
-    pub job: Option<String>,
 }
 
 /// The version that serves an endpoint.

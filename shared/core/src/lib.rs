@@ -8,6 +8,7 @@
 pub mod approval;
 pub mod audit;
 pub mod candidate;
+pub mod case;
 pub mod decide;
 pub mod decision;
 pub mod engine;
@@ -20,7 +21,9 @@ pub mod ledger;
 pub mod name;
 pub mod notice;
 pub mod pipeline;
+pub mod registration;
 pub mod retrain;
 pub mod rollout;
 pub mod triage;
+pub mod turn;
 pub mod world;

@@ -7,6 +7,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// A name that is not what AWS allows for such a thing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -121,6 +122,24 @@ impl fmt::Display for RolloutId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// A client token: 32 hexadecimal digits of a hash of what it is for.
+pub(crate) fn token(of: &str) -> String {
+    hex(Sha256::digest(of.as_bytes()).as_slice(), 16)
+}
+
+/// The first `n` bytes in hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8], n: usize) -> String {
+    bytes
+        .iter()
+        .take(n)
+        .fold(String::with_capacity(2 * n), |mut text, byte| {
+            for digit in [byte >> 4, byte & 15] {
+                text.push(char::from_digit(u32::from(digit), 16).unwrap_or_default());
+            }
+            text
+        })
 }
 
 #[cfg(test)]

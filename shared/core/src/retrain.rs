@@ -4,10 +4,10 @@ use jiff::SignedDuration;
 use serde_json::json;
 
 use crate::audit::What;
-use crate::candidate::token;
-use crate::decide::Case;
+use crate::case::Case;
 use crate::decision::{Decision, Note};
 use crate::ledger::Lane;
+use crate::name::token;
 use crate::notice::Severity;
 use crate::pipeline::Stage;
 use crate::world::{Effect, Findings};

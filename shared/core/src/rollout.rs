@@ -8,14 +8,15 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::candidate::Candidate;
 use crate::evidence::{Counts, Evidence, Minute};
-use crate::head::Candidate;
 use crate::name::{EndpointName, PackageVersion, RolloutId, StageName};
 use crate::pipeline::Stage;
 
 mod advance;
 mod finish;
 mod judge;
+mod moves;
 mod names;
 mod phases;
 mod settle;
@@ -23,11 +24,8 @@ mod share;
 mod start;
 mod undo;
 
-#[cfg(test)]
-mod tests;
-
-pub use advance::{Moves, advance, needs, resume};
-pub(crate) use names::hex;
+pub use advance::{advance, needs, resume};
+pub use moves::Moves;
 pub use names::rollout_id;
 pub use settle::effect_failed;
 pub use start::{Start, needs_to_start, start};

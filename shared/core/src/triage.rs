@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use crate::audit::What;
-use crate::decide::{Case, take_back};
+use crate::case::Case;
 use crate::decision::{Decision, Note};
 use crate::event::{Event, Kind, MonitoringOutcome};
 use crate::facts::Known;
@@ -18,6 +18,7 @@ use crate::notice::Severity;
 use crate::pipeline::{OnAlarm, Stage};
 use crate::retrain;
 use crate::rollout::{Cause, Reason, Rollout};
+use crate::turn::take_back;
 use crate::world::{Findings, Question};
 
 /// How far back an alarm looked, if it doesn't say.

@@ -2,13 +2,14 @@
 
 use serde_json::json;
 
-use super::{Case, take};
 use crate::audit::What;
+use crate::case::Case;
 use crate::decision::{Decision, Note};
 use crate::event::Approval;
 use crate::ledger::{Lane, Pending};
 use crate::notice::Severity;
 use crate::rollout::effect_failed;
+use crate::turn::take;
 use crate::world::{Effect, Outcome, PackageSpec, WorldError};
 
 /// Takes in what came of effects.

@@ -3,7 +3,8 @@
 use futures_util::future::join_all;
 
 use super::EngineError;
-use crate::decide::{Case, Input, needs};
+use crate::case::Case;
+use crate::decide::{Input, needs};
 use crate::facts::Facts;
 use crate::ledger::{JobRecord, Snapshot};
 use crate::world::{Answer, Question, World};

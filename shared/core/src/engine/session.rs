@@ -5,11 +5,13 @@ use super::act::{Acted, act};
 use super::gather::gather;
 use super::seal::seal;
 use super::{EngineError, Handled, RACES, ROUNDS, now_of};
-use crate::decide::{Case, Input, decide, has_next};
-use crate::decision::Decision;
+use crate::case::Case;
+use crate::decide::{Input, decide};
+use crate::decision::{Decision, Note};
 use crate::event::{Event, Kind};
 use crate::ledger::{Commit, CommitError, JobRecord, Ledger, Pending, Snapshot};
-use crate::name::{EventId, GroupName, JobName};
+use crate::name::{EventId, GroupName, JobName, RolloutId};
+use crate::turn::has_next;
 use crate::world::{Effect, Outcome, World, WorldError};
 
 /// Runs an event through the pipeline of `group`.
@@ -195,7 +197,7 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
             }
             return Ok(Round::Idle);
         }
-        let said = sentences(&decision);
+        let said = said(&decision);
         let mut commit = seal(
             decision,
             &snapshot.applied,
@@ -209,10 +211,19 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
         commit.seen = seen;
         match self.ledger.commit(self.group, &commit).await {
             Ok(()) => {
-                for sentence in &said {
-                    tracing::info!(group = %self.group, event = %self.event.id, "{sentence}");
+                let pipeline = &snapshot.applied.policy.pipeline.name;
+                for (rollout, sentence) in &said {
+                    tracing::info!(
+                        %pipeline,
+                        group = %self.group,
+                        rollout = rollout.as_ref().map(|id| id.0.as_str()),
+                        event = %self.event.id,
+                        "{sentence}"
+                    );
                 }
-                self.handled.done.extend(said);
+                self.handled
+                    .done
+                    .extend(said.into_iter().map(|(_, sentence)| sentence));
                 Ok(Round::Committed(Box::new(after(snapshot, commit))))
             }
             Err(CommitError::Lost | CommitError::Seen) => Ok(Round::Lost),
@@ -268,8 +279,10 @@ fn after(before: &Snapshot, commit: Commit) -> Snapshot {
     }
 }
 
-fn sentences(decision: &Decision) -> Vec<String> {
-    decision.notes.iter().map(|n| n.draft.why.clone()).collect()
+/// What a decision says, with the rollout that it is about.
+fn said(decision: &Decision) -> Vec<(Option<RolloutId>, String)> {
+    let said = |note: &Note| (note.about.rollout.clone(), note.draft.why.clone());
+    decision.notes.iter().map(said).collect()
 }
 
 fn registered_job((pending, outcome): &(Pending, Outcome)) -> Option<&JobName> {

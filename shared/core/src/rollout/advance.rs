@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::moves::Moves;
 use super::phases::{baking, prepared, promoting, reducing, smoke, smoke_question, step};
 use super::share::disturbed;
 use super::{Cause, Phase, Reason, Rollout, finish, judge, undo};
@@ -15,18 +16,7 @@ use crate::event::EndpointStatus;
 use crate::evidence::Verdict;
 use crate::facts::{Facts, Known};
 use crate::notice::Severity;
-use crate::world::{Answer, Effect, Endpoint, Question, WorldError};
-
-/// What a look came to.
-#[derive(Debug, Default)]
-pub struct Moves {
-    /// What to call, in order.
-    pub effects: Vec<Effect>,
-    /// What to write down and tell.
-    pub notes: Vec<Note>,
-    /// Whether what was asked for before is not wanted any more.
-    pub cancel: bool,
-}
+use crate::world::{Answer, Endpoint, Question, WorldError};
 
 /// What has to be known for a look.
 pub fn needs(rollout: &Rollout, facts: &Facts, now: Timestamp) -> Vec<Question> {

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::advance::Moves;
+use super::moves::Moves;
 use super::{Cause, Incumbent, Phase, Reason, Rollout, judge};
 use crate::audit::What;
 use crate::decision::Note;

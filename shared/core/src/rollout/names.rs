@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use crate::name::{EndpointName, GroupName, PackageVersion, RolloutId, StageName};
+use crate::name::{EndpointName, GroupName, PackageVersion, RolloutId, StageName, hex};
 
 /// The id of the rollout of an approval: the same approval always gives the same.
 pub fn rollout_id(
@@ -42,19 +42,6 @@ fn cut(name: &str, n: usize) -> &str {
 
 fn short_hash(text: &str) -> String {
     hex(Sha256::digest(text.as_bytes()).as_slice(), 5)
-}
-
-/// The first `n` bytes in hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8], n: usize) -> String {
-    bytes
-        .iter()
-        .take(n)
-        .fold(String::with_capacity(2 * n), |mut text, byte| {
-            for digit in [byte >> 4, byte & 15] {
-                text.push(char::from_digit(u32::from(digit), 16).unwrap_or_default());
-            }
-            text
-        })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::advance::Moves;
+use super::moves::Moves;
 use super::share::{has_share, share_before, share_before_all, share_of, shift};
 use super::{ATTEMPTS, Cause, Phase, Reason, Rollout, finish, judge, undo};
 use crate::audit::What;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::advance::Moves;
+use super::moves::Moves;
 use super::{Cause, Phase, Reason, Rollout, finish};
 use crate::audit::What;
 use crate::decision::Note;

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::advance::Moves;
+use super::moves::Moves;
 use super::{ATTEMPTS, Cause, Phase, Reason, Rollout, finish, undo};
 use crate::world::{Effect, Endpoint};
 

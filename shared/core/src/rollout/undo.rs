@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::advance::Moves;
+use super::moves::Moves;
 use super::share::{share_of, shift};
 use super::{Phase, Reason, Rollout, UNDO_ATTEMPTS, Undo, finish, judge, start};
 use crate::audit::What;

@@ -1,11 +1,12 @@
 //! Whose turn it is: what waits for a stage starts when the stage is free, and what is done on one
 //! stage goes on to the next.
 
-use super::{Case, take};
 use crate::audit::What;
+use crate::candidate::Candidate;
+use crate::case::Case;
 use crate::decision::{Decision, Note};
 use crate::event::Approval;
-use crate::head::{Candidate, Champion, Head, Waiting};
+use crate::head::{Champion, Head, Waiting};
 use crate::ledger::Lane;
 use crate::name::{PackageVersion, StageName};
 use crate::notice::Severity;
@@ -31,14 +32,14 @@ fn ready<'a>(case: &Case<'a>) -> impl Iterator<Item = (&'a Stage, &'a Waiting)> 
     })
 }
 
-pub(super) fn needs(case: &Case<'_>) -> Vec<Question> {
+pub(crate) fn needs(case: &Case<'_>) -> Vec<Question> {
     ready(case)
         .flat_map(|(stage, w)| needs_to_start(w, stage, case.facts, case.now))
         .collect()
 }
 
 /// Starts what waits, where it can.
-pub(super) fn start_what_waits(case: &Case<'_>, decision: &mut Decision) {
+pub(crate) fn start_what_waits(case: &Case<'_>, decision: &mut Decision) {
     // A stage that the policy has no more has nothing to wait for.
     let known: Vec<&StageName> = case.stages().map(|s| &s.name).collect();
     decision
@@ -128,8 +129,37 @@ pub(crate) fn take_back(case: &Case<'_>, stage: &StageName, why: Reason, decisio
     }
 }
 
+/// Takes a rollout's moves into the decision.
+pub(crate) fn take(case: &Case<'_>, rollout: Rollout, moves: Moves, decision: &mut Decision) {
+    let lane = Lane::Rollout(rollout.id.clone());
+    if moves.cancel {
+        decision.effects.retain(|(l, _)| *l != lane);
+        decision.cancelled.push(lane.clone());
+        if rollout.is_running() {
+            // The ticks are still wanted: without them nobody would see to the way back.
+            let pending = case.snapshot.pending.iter().filter(|p| p.lane == lane);
+            let ticks = pending.filter(|p| matches!(p.effect, Effect::StartTicks { .. }));
+            decision
+                .effects
+                .extend(ticks.map(|p| (lane.clone(), p.effect.clone())));
+        }
+    }
+    decision
+        .effects
+        .extend(moves.effects.into_iter().map(|e| (lane.clone(), e)));
+    decision.notes.extend(moves.notes);
+    if rollout.is_running() {
+        decision
+            .head
+            .rollouts
+            .insert(rollout.stage.clone(), rollout);
+    } else {
+        end(case, rollout, decision);
+    }
+}
+
 /// A rollout is over: what it means for the stage and for the next one.
-pub(super) fn end(case: &Case<'_>, rollout: Rollout, decision: &mut Decision) {
+fn end(case: &Case<'_>, rollout: Rollout, decision: &mut Decision) {
     let head = &mut decision.head;
     head.rollouts.remove(&rollout.stage);
     match &rollout.phase {
