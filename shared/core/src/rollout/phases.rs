@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::moves::Moves;
-use super::share::{has_share, share_before, share_before_all, share_of, shift};
+use super::share::{share_before, share_before_all, share_of, shift};
 use super::{ATTEMPTS, Cause, Phase, Reason, Rollout, finish, judge, undo};
 use crate::audit::What;
 use crate::decision::Note;
@@ -193,6 +193,48 @@ fn start_step(rollout: &mut Rollout, index: usize, moves: &mut Moves) {
         rollout.phase = Phase::Promoting;
         shift(rollout, 100, moves);
     }
+}
+
+/// Whether the endpoint has the share that was asked for. If not: it is asked for again, or the
+/// rollout ends, because SageMaker went back twice or because somebody else changed it.
+fn has_share(
+    rollout: &mut Rollout,
+    endpoint: &Endpoint,
+    wanted: u8,
+    before: u8,
+    is_confirmed: bool,
+    now: Timestamp,
+    moves: &mut Moves,
+) -> bool {
+    if endpoint.config != rollout.config {
+        finish::foreign(rollout, endpoint, "its config", now, moves);
+        return false;
+    }
+    let share = share_of(rollout, endpoint);
+    if share == Some(wanted) {
+        return true;
+    }
+    if is_confirmed || share != Some(before) {
+        finish::foreign(rollout, endpoint, "its weights", now, moves);
+    } else if rollout.attempts < ATTEMPTS {
+        rollout.attempts += 1;
+        shift(rollout, wanted, moves);
+    } else {
+        let sentence = format!(
+            "SageMaker did not give {} {wanted} % of the traffic in {ATTEMPTS} attempts",
+            rollout.candidate.version
+        );
+        undo::roll_back(
+            rollout,
+            Reason {
+                cause: Cause::Deployment,
+                sentence,
+            },
+            now,
+            moves,
+        );
+    }
+    false
 }
 
 pub(super) fn step(

@@ -1,10 +1,8 @@
 //! Shares of traffic: asked for in whole percents, compared with what the endpoint has, and what
 //! somebody else changed told apart from what is still on its way.
 
-use jiff::Timestamp;
-
 use super::moves::Moves;
-use super::{ATTEMPTS, Cause, Phase, Reason, Rollout, finish, undo};
+use super::{Phase, Rollout};
 use crate::world::{Effect, Endpoint};
 
 /// What somebody else changed of an endpoint that was asked for a change, if anything.
@@ -81,46 +79,4 @@ pub(super) fn share_of(rollout: &Rollout, endpoint: &Endpoint) -> Option<u8> {
     // A float holds every whole percent exactly.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     ((share - whole).abs() < 1e-3).then_some(whole as u8)
-}
-
-/// Whether the endpoint has the share that was asked for. If not: it is asked for again, or the
-/// rollout ends, because SageMaker went back twice or because somebody else changed it.
-pub(super) fn has_share(
-    rollout: &mut Rollout,
-    endpoint: &Endpoint,
-    wanted: u8,
-    before: u8,
-    is_confirmed: bool,
-    now: Timestamp,
-    moves: &mut Moves,
-) -> bool {
-    if endpoint.config != rollout.config {
-        finish::foreign(rollout, endpoint, "its config", now, moves);
-        return false;
-    }
-    let share = share_of(rollout, endpoint);
-    if share == Some(wanted) {
-        return true;
-    }
-    if is_confirmed || share != Some(before) {
-        finish::foreign(rollout, endpoint, "its weights", now, moves);
-    } else if rollout.attempts < ATTEMPTS {
-        rollout.attempts += 1;
-        shift(rollout, wanted, moves);
-    } else {
-        let sentence = format!(
-            "SageMaker did not give {} {wanted} % of the traffic in {ATTEMPTS} attempts",
-            rollout.candidate.version
-        );
-        undo::roll_back(
-            rollout,
-            Reason {
-                cause: Cause::Deployment,
-                sentence,
-            },
-            now,
-            moves,
-        );
-    }
-    false
 }

@@ -1,0 +1,18 @@
+"""Serves the tree: lines of 13 measurements in, growers out. What is not here is the framework's."""
+
+import io
+from pathlib import Path
+
+import joblib
+import numpy as np
+
+
+def model_fn(model_dir):
+    return joblib.load(Path(model_dir) / "wine.joblib")
+
+
+def input_fn(body, content_type):
+    if content_type != "text/csv":
+        raise ValueError(f"text/csv is expected, not {content_type}")
+    # The framework's own reader makes a single line a flat array, which scikit-learn refuses.
+    return np.loadtxt(io.StringIO(body), delimiter=",", ndmin=2)
