@@ -61,7 +61,7 @@ test-rust: setup build
 	@cargo nextest run --workspace
 
 test-python: $(STAMPS)/python
-	@for folder in infra tests/sagemaker-local/container tests/sagemaker-local/conformance tests/end-to-end tests/end-to-end/projects; do
+	@for folder in infra tests/sagemaker-local/container tests/sagemaker-local/conformance tests/end-to-end tests/end-to-end/projects tests/end-to-end/newcomer; do
 		echo "== $$folder"
 		$(PY) -W error -m unittest discover -s $$folder -p 'test_*.py'
 	done

@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tidegate_aws::DynamoLedger;
 use tidegate_core::audit::{Context, Draft, What, Who};
-use tidegate_core::evidence::{Counts, Evidence, Minute, Rule};
 use tidegate_core::candidate::Candidate;
+use tidegate_core::evidence::{Counts, Evidence, Minute, Rule};
 use tidegate_core::head::Champion;
 use tidegate_core::ledger::{Commit, Ledger as _};
 use tidegate_core::name::{EventId, GroupName, PackageVersion, RolloutId};
@@ -126,6 +126,7 @@ fn rollout(stage: &Stage, version: u32, started: Timestamp, phase: Phase) -> Rol
         final_variant: format!("v{version}"),
         plan: stage.clone(),
         urgent: false,
+        replaces: false,
         ended: (phase == Phase::Done).then(|| minute(40)),
         phase,
         started,

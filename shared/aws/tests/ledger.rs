@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tidegate_aws::ledger::{DynamoLedger, create_table};
 use tidegate_core::audit::{Context, Draft, Entry, Tip, What, Who};
-use tidegate_core::gate::{Judgement, Metrics};
 use tidegate_core::candidate::Candidate;
+use tidegate_core::gate::{Judgement, Metrics};
 use tidegate_core::head::Head;
 use tidegate_core::ledger::{
     AppliedPolicy, Commit, CommitError, JobRecord, Lane, Ledger, LedgerError, Pending, Route,
@@ -163,6 +163,7 @@ fn rollout(id: &str, ended: Timestamp) -> Rollout {
         final_variant: "v2".to_owned(),
         plan: stage,
         urgent: false,
+        replaces: false,
         phase: Phase::Done,
         started: now(),
         ended: Some(ended),

@@ -69,8 +69,12 @@ pub struct Rollout {
     /// The stage's policy as it was when the rollout started: an edit does not change a rollout
     /// that is under way.
     pub plan: Stage,
-    /// Whether the steps are skipped because what serves must not serve any more.
+    /// Whether it takes the place of a version that must not serve any more.
     pub urgent: bool,
+    /// Whether it is deployed alone, with no canary beside what serves, because the package of what
+    /// serves is not Approved: such a package can't be deployed again, not even as a champion.
+    #[serde(default)]
+    pub replaces: bool,
     /// Where it is.
     pub phase: Phase,
     /// When it started.
@@ -247,9 +251,14 @@ impl Rollout {
         )
     }
 
+    /// Whether the candidate is a canary beside what serves.
+    pub fn has_canary(&self) -> bool {
+        self.incumbent.is_some() && !self.replaces
+    }
+
     /// The config that it leaves the candidate serving by.
     pub fn served_config(&self) -> &str {
-        if self.incumbent.is_some() {
+        if self.has_canary() {
             &self.final_config
         } else {
             &self.config
@@ -258,7 +267,7 @@ impl Rollout {
 
     /// The variant that it leaves the candidate serving as.
     pub fn served_variant(&self) -> &str {
-        if self.incumbent.is_some() {
+        if self.has_canary() {
             &self.final_variant
         } else {
             &self.canary

@@ -34,7 +34,10 @@ fn ready<'a>(case: &Case<'a>) -> impl Iterator<Item = (&'a Stage, &'a Waiting)> 
 
 pub(crate) fn needs(case: &Case<'_>) -> Vec<Question> {
     ready(case)
-        .flat_map(|(stage, w)| needs_to_start(w, stage, case.facts, case.now))
+        .flat_map(|(stage, w)| {
+            let champion = case.snapshot.head.champions.get(&stage.name);
+            needs_to_start(w, stage, champion, case.facts, case.now)
+        })
         .collect()
 }
 

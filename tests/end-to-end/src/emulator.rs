@@ -2,12 +2,13 @@
 //!
 //! Its admin API (`/_local/...`) is documented in `tests/sagemaker-local/README.md`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::clients::environment;
@@ -39,6 +40,13 @@ impl Default for Behaviour {
             more: Vec::new(),
         }
     }
+}
+
+/// The start of the next hour by the clock on the wall: times are then round numbers, and none is
+/// before a policy was applied, which people do by that clock.
+pub fn next_hour() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_second((now.as_second() / 3_600 + 1) * 3_600).unwrap_or(now)
 }
 
 /// A running emulator.
@@ -73,32 +81,40 @@ pub struct ClockFace {
     pub speed: f64,
 }
 
-/// A minute of an endpoint as it really was, without CloudWatch's delay.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A minute of an endpoint as it really was, without CloudWatch's delay; the state is that at its
+/// end.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct TrueMinute {
     /// The minute's start.
-    pub at: Timestamp,
+    pub minute: Timestamp,
     /// The endpoint's status.
-    pub status: String,
+    pub status: Option<String>,
     /// The config that served.
     pub config: Option<String>,
-    /// Its variants.
-    pub variants: Vec<TrueVariant>,
+    /// Its variants, by name; none before there are any.
+    pub variants: Option<BTreeMap<String, TrueVariant>>,
+    /// What users met, by variant; none where nobody came.
+    pub counts: BTreeMap<String, TrueCounts>,
 }
 
-/// A variant in a minute.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A variant at the end of a minute.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct TrueVariant {
-    /// Its name.
-    pub name: String,
-    /// Its weight.
+    /// Its weight, relative to the others'.
     pub weight: f64,
-    /// How many requests it had.
-    #[serde(default)]
+    /// The weight that was asked for.
+    pub desired_weight: f64,
+    /// Its instances.
+    pub instances: u32,
+}
+
+/// What users of a variant met in a minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct TrueCounts {
+    /// Requests.
     pub requests: u64,
-    /// How many of them it failed.
-    #[serde(default)]
-    pub errors: u64,
+    /// Those that were not answered with 2xx.
+    pub model_errors: u64,
 }
 
 impl Emulator {
@@ -229,9 +245,10 @@ impl Admin {
         self.post("faults", &body).await.map(drop)
     }
 
-    /// An endpoint's minutes.
-    pub async fn timeline(&self, endpoint: &str) -> Result<Value> {
-        self.get(&format!("timeline?endpoint={endpoint}")).await
+    /// An endpoint's minutes, from its creation until now.
+    pub async fn timeline(&self, endpoint: &str) -> Result<Vec<TrueMinute>> {
+        let mut answer = self.get(&format!("timeline?endpoint={endpoint}")).await?;
+        Ok(serde_json::from_value(answer["minutes"].take())?)
     }
 
     /// A training job's log.

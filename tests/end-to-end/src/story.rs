@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
-use crate::emulator::Behaviour;
+use crate::emulator::{Behaviour, next_hour};
 use crate::project::{Project, put};
 use crate::pump::Delivery;
 use crate::world::{BUCKET, Options, World};
@@ -56,7 +56,7 @@ impl Story {
             emulator: Behaviour {
                 speed,
                 duplicate_events: true,
-                start: Some(start_time()),
+                start: Some(next_hour()),
                 ..Behaviour::default()
             },
             delivery: Delivery { twice: true },
@@ -90,7 +90,7 @@ impl Story {
     /// Tells it.
     pub async fn tell(&mut self) -> Result<()> {
         let real = Instant::now();
-        let told = self.acts().await;
+        let told = Box::pin(self.acts()).await;
         self.report.seconds = real.elapsed().as_secs_f64();
         self.report.deliveries = self.world.pump.tallies();
         if told.is_err() {
@@ -125,20 +125,22 @@ impl Story {
         )
         .await?;
         self.world.apply(PROJECT, &self.policy(&smoke)).await?;
-        self.first_version()
+        Box::pin(self.first_version())
             .await
             .context("act 1: the first version")?;
-        self.better_version()
+        Box::pin(self.better_version())
             .await
             .context("act 2: a better version")?;
-        self.bad_server()
+        Box::pin(self.bad_server())
             .await
             .context("act 3: a version that fails in serving")?;
-        self.worse_version()
+        Box::pin(self.worse_version())
             .await
             .context("act 4: a version that is worse")?;
-        self.drift().await.context("act 5: drift")?;
-        self.trail().await.context("act 6: the audit trail")
+        Box::pin(self.drift()).await.context("act 5: drift")?;
+        Box::pin(self.trail())
+            .await
+            .context("act 6: the audit trail")
     }
 
     /// The policy. Its minutes are short, since a minute is a second here; what is usual in earnest
@@ -204,13 +206,6 @@ on_drift = {{ retrain = {{ pipeline = "{RETRAINING}" }}, cooldown_hours = 24, at
         anyhow::ensure!(is_so, "this should be so and is not: {what}");
         Ok(())
     }
-}
-
-/// The start of the next hour: the story's times are then round numbers, and none is before the
-/// policy was applied, which a person does by the clock on the wall.
-fn start_time() -> Timestamp {
-    let now = Timestamp::now();
-    Timestamp::from_second((now.as_second() / 3_600 + 1) * 3_600).unwrap_or(now)
 }
 
 fn pace(speed: f64) -> String {

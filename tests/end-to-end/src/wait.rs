@@ -39,7 +39,8 @@ pub async fn until<T>(
     let (start, real) = (admin.now().await?, Instant::now());
     let mut state = String::new();
     loop {
-        if let Some(found) = look(&mut state).await? {
+        // Boxed: what a look holds would otherwise be part of every future that waits.
+        if let Some(found) = Box::pin(look(&mut state)).await? {
             return Ok(found);
         }
         let minutes = admin.now().await?.duration_since(start).as_mins();

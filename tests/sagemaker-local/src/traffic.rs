@@ -187,6 +187,13 @@ async fn send(app: Arc<App>, name: String, planned: Planned, template: Request) 
         body: planned.body,
         ..template
     };
+    // Routed anew: on a busy machine a request may be sent long after its slice was drawn, and what
+    // served then may have been taken away since.
+    let now = runtime::serving(&mut app.world(), &name)
+        .and_then(|endpoint| runtime::route(endpoint, None, planned.at))
+        .ok()
+        .filter(|route| route.scripted.is_none());
+    let route = now.unwrap_or(planned.route);
     // Failures are what the metrics are for.
-    let _counted = runtime::send(&app, &name, &planned.route, &request, planned.at).await;
+    let _counted = runtime::send(&app, &name, &route, &request, planned.at).await;
 }

@@ -18,7 +18,9 @@ pub(super) fn done(rollout: &mut Rollout, now: Timestamp, moves: &mut Moves) {
     rollout.phase = Phase::Done;
     rollout.ended = Some(now);
     if let Some(incumbent) = &rollout.incumbent {
-        delete_config(&rollout.config, moves);
+        if rollout.has_canary() {
+            delete_config(&rollout.config, moves);
+        }
         if incumbent.ours {
             delete_config(&incumbent.config, moves);
             moves.effects.push(Effect::DeleteModel {

@@ -35,6 +35,11 @@ pub(super) fn prepared(
     moves: &mut Moves,
 ) {
     if endpoint.config == rollout.config {
+        if rollout.replaces {
+            rollout.weights.push((now, 100));
+            finish::done(rollout, now, moves);
+            return;
+        }
         rollout.phase = Phase::Smoke;
         moves.notes.push(
             Note::new(
@@ -174,12 +179,7 @@ pub(super) fn smoke(
         finish::done(rollout, now, moves);
     } else {
         rollout.judged_until = Some(judge::floor_minute(now));
-        if rollout.urgent {
-            rollout.phase = Phase::Promoting;
-            shift(rollout, 100, moves);
-        } else {
-            start_step(rollout, 0, moves);
-        }
+        start_step(rollout, 0, moves);
     }
 }
 

@@ -43,11 +43,7 @@ pub(super) fn share_before(rollout: &Rollout, index: usize) -> u8 {
 
 /// The canary's share before it gets all the traffic.
 pub(super) fn share_before_all(rollout: &Rollout) -> u8 {
-    if rollout.urgent {
-        0
-    } else {
-        share_before(rollout, rollout.plan.strategy.canary.len())
-    }
+    share_before(rollout, rollout.plan.strategy.canary.len())
 }
 
 /// Asks for the canary's share of traffic, percent.

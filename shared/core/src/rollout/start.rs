@@ -40,6 +40,7 @@ pub enum Start {
 pub fn needs_to_start(
     waiting: &Waiting,
     stage: &Stage,
+    champion: Option<&Champion>,
     facts: &Facts,
     now: Timestamp,
 ) -> Vec<Question> {
@@ -49,6 +50,11 @@ pub fn needs_to_start(
         },
         Question::Endpoint(stage.endpoint.clone()),
     ];
+    if let Some(champion) = champion.filter(|c| c.candidate.package != waiting.candidate.package) {
+        questions.push(Question::Package {
+            arn: champion.candidate.package.clone(),
+        });
+    }
     if let Some(endpoint) = facts.endpoint(&stage.endpoint).is() {
         questions.push(Question::EndpointConfig {
             name: endpoint.config.clone(),
@@ -128,12 +134,23 @@ pub fn start(
         Some(incumbent) => history(stage, &incumbent.variant, facts, now),
         None => Vec::new(),
     };
-    let rollout = new_rollout(waiting, group, stage, incumbent, history, now);
+    let replaces = incumbent.is_some() && (waiting.urgent || is_unapproved(champion, facts));
+    let rollout = Rollout {
+        replaces,
+        ..new_rollout(waiting, group, stage, incumbent, history, now)
+    };
     let effects = first_calls(&rollout, group, applied, instance_type.as_deref());
     let why = match &rollout.incumbent {
         None => format!(
             "{} is approved and the endpoint {} does not exist: it is created.",
             candidate.version, stage.endpoint
+        ),
+        Some(incumbent) if rollout.replaces => format!(
+            "{} takes the place of {} on {} at once, with no canary: what serves is not Approved, \
+             and SageMaker deploys only Approved packages.",
+            candidate.version,
+            serving(incumbent),
+            stage.endpoint
         ),
         Some(incumbent) => format!(
             "{} is approved; {} serves {} on {} instance{}.",
@@ -257,6 +274,7 @@ fn new_rollout(
         candidate: candidate.clone(),
         plan: stage.clone(),
         urgent: waiting.urgent,
+        replaces: false,
         phase: Phase::Preparing,
         started: now,
         ended: None,
@@ -271,6 +289,13 @@ fn new_rollout(
         told_of_wait: false,
         incumbent,
     }
+}
+
+/// Whether the champion's package is known not to be Approved any more.
+fn is_unapproved(champion: Option<&Champion>, facts: &Facts) -> bool {
+    champion
+        .and_then(|c| facts.package(&c.candidate.package).is())
+        .is_some_and(|p| p.approval != Approval::Approved)
 }
 
 /// What serves an endpoint now.
@@ -449,6 +474,7 @@ fn first_calls(
     };
     let (variants, like) = match &rollout.incumbent {
         None => (vec![candidate], None),
+        Some(incumbent) if rollout.replaces => (vec![candidate], Some(incumbent.config.clone())),
         Some(incumbent) => (
             vec![
                 champion_variant(incumbent),

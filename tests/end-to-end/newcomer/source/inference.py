@@ -1,4 +1,7 @@
-"""Serves the tree: lines of 13 measurements in, growers out. What is not here is the framework's."""
+"""Serves the tree: lines of 13 measurements in, growers out.
+
+The functions that are not here are the framework's own.
+"""
 
 import io
 from pathlib import Path

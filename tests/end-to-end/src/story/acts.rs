@@ -29,7 +29,7 @@ impl Story {
         let job = self.train("v1").await?;
         let record = self.gated("v1", &job).await?;
         self.check(record.judgement.passed(), "v1 passes the gate")?;
-        let rollout = self.follow(1).await?;
+        let rollout = Box::pin(self.follow(1)).await?;
         self.check(
             rollout.phase == Phase::Done,
             "v1 serves, without a human step",
@@ -67,7 +67,7 @@ impl Story {
             record.judgement.passed(),
             "v2 passes the gate, compared with v1 too",
         )?;
-        let rollout = self.follow(2).await?;
+        let rollout = Box::pin(self.follow(2)).await?;
         self.check(rollout.phase == Phase::Done, "v2 is the champion")?;
         let shares: Vec<u8> = rollout
             .weights
@@ -109,7 +109,7 @@ impl Story {
             record.judgement.passed(),
             "v3 passes the gate: its metrics are fine",
         )?;
-        let rollout = self.follow(3).await?;
+        let rollout = Box::pin(self.follow(3)).await?;
         let is_guard =
             matches!(&rollout.phase, Phase::RolledBack { why } if why.cause == Cause::Guard);
         self.check(is_guard, "v3 was rolled back because a guard objected")?;
@@ -233,7 +233,7 @@ impl Story {
             record.judgement.passed(),
             "v5 passes the gate, compared with v2 too",
         )?;
-        let rollout = self.follow(5).await?;
+        let rollout = Box::pin(self.follow(5)).await?;
         self.check(
             rollout.phase == Phase::Done,
             "v5 replaced v2 without a human step",

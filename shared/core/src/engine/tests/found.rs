@@ -477,3 +477,24 @@ async fn a_rollout_whose_guards_cannot_be_read_stays_where_it_is_and_says_so_onc
     assert_eq!(story.champion(), 2);
     story.check();
 }
+
+#[tokio::test]
+async fn a_rejected_champion_without_a_version_before_it_does_not_block_the_next() {
+    let mut story = Story::begin().await;
+    story.deploy_first().await;
+    story.town.set_approval(1, Approval::Rejected);
+    story.package(1).await;
+    story.minutes(2).await;
+    assert_eq!(story.champion(), 1, "nothing else may serve");
+    story.trained("train-2", 0.96).await;
+    story.package(2).await;
+    story.until_quiet().await;
+    assert_eq!(story.champion(), 2);
+    assert_eq!(story.serving(), [("v2".to_owned(), 100.0, 2)]);
+    assert_eq!(
+        story.calls("UpdateEndpointWeightsAndCapacities"),
+        0,
+        "no canary beside it"
+    );
+    story.check();
+}

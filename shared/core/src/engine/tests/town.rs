@@ -35,6 +35,8 @@ pub(super) struct State {
     pub(super) endpoints: BTreeMap<EndpointName, Endpoint>,
     pub(super) configs: BTreeMap<String, ConfigSpec>,
     pub(super) models: BTreeSet<String>,
+    /// The package that each model was made from, once made.
+    pub(super) made_from: BTreeMap<String, String>,
     pub(super) schedules: BTreeSet<RolloutId>,
     pub(super) notices: Vec<Notice>,
     pub(super) calls: Vec<String>,
@@ -73,6 +75,7 @@ impl Town {
             endpoints: BTreeMap::new(),
             configs: BTreeMap::new(),
             models: BTreeSet::new(),
+            made_from: BTreeMap::new(),
             schedules: BTreeSet::new(),
             notices: Vec::new(),
             calls: Vec::new(),
@@ -389,6 +392,9 @@ impl World for Town {
             }
             Effect::CreateModel(spec) => {
                 state.models.insert(spec.name.clone());
+                state
+                    .made_from
+                    .insert(spec.name.clone(), spec.package.clone());
             }
             Effect::DeleteModel { name } => {
                 if let Some(user) = user_of(&state, |s| s.variants.iter().any(|v| &v.model == name))
@@ -518,6 +524,19 @@ fn create_endpoint(state: &mut State, name: &EndpointName, config: &str) -> Resu
     Ok(())
 }
 
+/// A package of a config's models that may not be deployed.
+fn unapproved_package(state: &State, config: &str) -> Option<String> {
+    let variants = &state.configs.get(config)?.variants;
+    let mut packages = variants
+        .iter()
+        .filter_map(|v| state.made_from.get(&v.model));
+    let is_unapproved = |arn: &&String| {
+        let package = state.packages.iter().find(|p| p.arn == **arn);
+        package.is_some_and(|p| p.approval != Approval::Approved)
+    };
+    packages.find(is_unapproved).cloned()
+}
+
 fn update_endpoint(
     state: &mut State,
     name: &EndpointName,
@@ -528,6 +547,7 @@ fn update_endpoint(
     let is_there = state.configs.contains_key(config);
     let like = state.shelf.get(config).and_then(|c| c.like.clone());
     let is_reweighted = state.reweighted.contains(name);
+    let unapproved = unapproved_package(state, config);
     let endpoint = found(&mut state.endpoints, name, call)?;
     let is_on_its_way = endpoint.pending_config.as_deref() == Some(config);
     let is_so = endpoint.status == EndpointStatus::InService && endpoint.config == config;
@@ -538,6 +558,10 @@ fn update_endpoint(
     if !is_there {
         let why = format!("the config {config} does not exist");
         return Err(refusal(WorldErrorKind::Gone, call, why));
+    }
+    if let Some(arn) = unapproved {
+        let why = format!("{arn} is not Approved");
+        return Err(refusal(WorldErrorKind::Refused, call, why));
     }
     let was_foreign = endpoint.config.starts_with("foreign");
     if was_foreign && like.as_deref() != Some(endpoint.config.as_str()) {

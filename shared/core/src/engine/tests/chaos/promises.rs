@@ -108,12 +108,13 @@ impl Tale {
         let state = self.town.0.lock().unwrap();
         for (stage, champion) in &head.champions {
             let version = champion.candidate.version.0;
-            // The first has nothing to be compared with, and who follows a bad one is no worse.
+            // The first has nothing to be compared with, who follows a bad one is no worse, and beside
+            // what may not serve there is no canary.
             let is_bad = |v: &PackageVersion| self.bad.contains(&v.0);
             let had_no_better = self.memory.finished(&self.group).iter().any(|r| {
                 let before = r.incumbent.as_ref().and_then(|i| i.version);
                 r.candidate.version.0 == version
-                    && (r.incumbent.is_none() || before.as_ref().is_some_and(is_bad))
+                    && (r.incumbent.is_none() || r.replaces || before.as_ref().is_some_and(is_bad))
             });
             self.hold(!self.bad.contains(&version) || had_no_better, || {
                 format!("v{version} is bad and the champion of {stage}")

@@ -1,0 +1,13 @@
+//! Events in the whole local world: what can't be read is kept, what is none of Tidegate's business
+//! is dropped, repeats count once, findings roll back or retrain.
+//!
+//! Few worlds, since each takes seconds to start: one test is one world with several stories.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod crash;
+mod findings;
+mod registration;
+mod senders;
+mod unreadable;
