@@ -127,6 +127,7 @@ fn rollout(stage: &Stage, version: u32, started: Timestamp, phase: Phase) -> Rol
         plan: stage.clone(),
         urgent: false,
         replaces: false,
+        refused: None,
         ended: (phase == Phase::Done).then(|| minute(40)),
         phase,
         started,

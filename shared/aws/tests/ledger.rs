@@ -164,6 +164,7 @@ fn rollout(id: &str, ended: Timestamp) -> Rollout {
         plan: stage,
         urgent: false,
         replaces: false,
+        refused: None,
         phase: Phase::Done,
         started: now(),
         ended: Some(ended),

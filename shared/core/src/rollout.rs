@@ -44,6 +44,8 @@ pub const HISTORY_MINUTES: i64 = 180;
 pub const ATTEMPTS: u8 = 2;
 
 /// One rollout.
+// Each of its booleans is a fact of its own.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rollout {
     /// Its id.
@@ -83,6 +85,9 @@ pub struct Rollout {
     pub ended: Option<Timestamp>,
     /// How often the present phase's call was asked for.
     pub attempts: u8,
+    /// What AWS last refused of it, for people: SageMaker does not say it again.
+    #[serde(default)]
+    pub refused: Option<String>,
     /// The champion's minutes before the rollout, by guard.
     pub history: Vec<Vec<Counts>>,
     /// The evidence, by guard, since traffic first reached the canary.

@@ -27,6 +27,12 @@ pub(super) fn smoke_question(rollout: &Rollout) -> Option<Question> {
     })
 }
 
+/// Why a deployment did not come: what SageMaker says of the endpoint, else what it refused.
+fn reason(rollout: &Rollout, endpoint: &Endpoint) -> String {
+    let said = endpoint.failure.clone().or_else(|| rollout.refused.clone());
+    said.unwrap_or_else(|| "SageMaker gave no reason".to_owned())
+}
+
 pub(super) fn prepared(
     rollout: &mut Rollout,
     endpoint: &Endpoint,
@@ -65,10 +71,7 @@ pub(super) fn prepared(
         finish::foreign(rollout, endpoint, "its config", now, moves);
         return;
     }
-    let reason = endpoint
-        .failure
-        .clone()
-        .unwrap_or_else(|| "SageMaker gave no reason".to_owned());
+    let reason = reason(rollout, endpoint);
     if rollout.attempts < ATTEMPTS {
         rollout.attempts += 1;
         moves.notes.push(
@@ -469,10 +472,7 @@ pub(super) fn reducing(
         finish::foreign(rollout, endpoint, "its weights", now, moves);
         return;
     }
-    let reason = endpoint
-        .failure
-        .clone()
-        .unwrap_or_else(|| "SageMaker gave no reason".to_owned());
+    let reason = reason(rollout, endpoint);
     if rollout.attempts < ATTEMPTS {
         rollout.attempts += 1;
         reduce(rollout, endpoint, moves);

@@ -19,6 +19,7 @@ pub fn effect_failed(
     reject: bool,
 ) -> Moves {
     let mut moves = Moves::default();
+    rollout.refused = Some(format!("{}: {}", error.call, error.message));
     moves.notes.push(
         Note::new(
             What::EffectFailed,

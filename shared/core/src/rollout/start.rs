@@ -279,6 +279,7 @@ fn new_rollout(
         started: now,
         ended: None,
         attempts: 1,
+        refused: None,
         evidence: judge::fresh_evidence(stage, &history),
         alone: Vec::new(),
         history,

@@ -170,7 +170,8 @@ fn is_spent(rollout: &mut Rollout, now: Timestamp, moves: &mut Moves) -> bool {
 }
 
 fn tell_of_wait(rollout: &mut Rollout, endpoint: &Endpoint, moves: &mut Moves) {
-    if rollout.told_of_wait {
+    // Once something was asked for, Updating is the way back itself.
+    if rollout.told_of_wait || rollout.attempts > 0 {
         return;
     }
     rollout.told_of_wait = true;

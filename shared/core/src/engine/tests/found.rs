@@ -498,3 +498,18 @@ async fn a_rejected_champion_without_a_version_before_it_does_not_block_the_next
     );
     story.check();
 }
+
+#[tokio::test]
+async fn a_deployment_that_is_refused_says_why() {
+    let mut story = Story::begin().await;
+    story.deploy_first().await;
+    let refused = ("UpdateEndpoint", (2, WorldErrorKind::Refused));
+    story.town.0.lock().unwrap().faults.calls.extend([refused]);
+    story.trained("train-2", 0.96).await;
+    story.package(2).await;
+    story.until_quiet().await;
+    let notices = story.town.0.lock().unwrap().notices.clone();
+    let text = notices.last().unwrap().text();
+    assert!(text.contains("UpdateEndpoint: as the test says"), "{text}");
+    story.check();
+}
