@@ -1,4 +1,5 @@
-//! moto: DynamoDB, S3, SNS, SQS, EventBridge and Scheduler.
+//! moto: DynamoDB, S3, SNS, SQS, EventBridge and Scheduler. `tests/moto_server.py` says why it is not
+//! started as it is.
 
 use std::time::Duration;
 
@@ -19,8 +20,9 @@ impl Moto {
     /// Starts one on a free port.
     pub async fn start(place: &Place, run: &RunFolder) -> Result<Self> {
         let port = free_port()?;
-        let mut process = Program::new("moto", &place.tool("moto_server")?, run.path())
-            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+        let server = place.root().join("tests/moto_server.py");
+        let mut process = Program::new("moto", &place.python()?, run.path())
+            .args([&server.display().to_string(), "-H", "127.0.0.1", "-p", &port.to_string()])
             // Thousands of requests a minute need no line each.
             .env("PYTHONWARNINGS", "ignore")
             .start(place, &run.log("moto"))?;

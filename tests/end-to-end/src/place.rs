@@ -46,7 +46,7 @@ impl Place {
         self.tool("python")
     }
 
-    /// A program of the Python environment, for example `moto_server`.
+    /// A program of the Python environment, for example `cargo-lambda`.
     pub fn tool(&self, name: &str) -> Result<PathBuf> {
         existing(
             self.root.join(".venv/bin").join(name),

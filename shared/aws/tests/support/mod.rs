@@ -38,7 +38,7 @@ pub(crate) fn root() -> PathBuf {
 
 /// Starts moto. Each test has its own process under nextest, and its own server.
 pub(crate) fn moto() -> Server {
-    let program = root().join(".venv/bin/moto_server");
+    let program = root().join(".venv/bin/python");
     assert!(
         program.is_file(),
         "{} is missing: run `make setup`",
@@ -50,6 +50,7 @@ pub(crate) fn moto() -> Server {
         .unwrap()
         .port();
     let child = Command::new(program)
+        .arg(root().join("tests/moto_server.py"))
         .args(["-H", "127.0.0.1", "-p", &port.to_string()])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
