@@ -307,7 +307,7 @@ fn promote_to_next_stage(case: &Case<'_>, rollout: &Rollout, decision: &mut Deci
     if let Some(stage) = next.filter(|s| !serves(s)) {
         let waiting = Waiting {
             candidate: rollout.candidate.clone(),
-            urgent: rollout.urgent,
+            urgent: false,
             told: false,
         };
         enqueue(case, stage, waiting, decision);

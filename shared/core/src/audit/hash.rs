@@ -3,7 +3,7 @@
 //! A label comes first, so that a hash of the trail is never the hash of anything else; the
 //! lengths keep two different lists of parts from being the same bytes.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -60,12 +60,7 @@ impl Hash {
     }
 
     fn hex(bytes: &[u8]) -> Self {
-        let mut text = String::with_capacity(64);
-        for byte in bytes {
-            // Writing to a string does not fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        Self(text)
+        Self(crate::name::hex(bytes, 32))
     }
 }
 
