@@ -1,0 +1,9 @@
+//! The invariants, checked where something changes: at each commit, at each call that AWS accepts,
+//! after each look at a rollout that goes back, and at the end.
+
+mod calls;
+mod commit;
+mod end;
+mod rollout;
+
+pub(crate) use end::{End, end_of};

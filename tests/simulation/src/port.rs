@@ -1,0 +1,538 @@
+//! The two ports of core, as one running function sees them: every call takes time in which others
+//! go on, may fail before or after it was done, and the function may die while it waits.
+
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+
+use tidegate_core::audit::Entry;
+use tidegate_core::event::EndpointStatus;
+use tidegate_core::ledger::{
+    Commit, CommitError, JobRecord, Ledger, LedgerError, Route, RouteKind, Snapshot,
+};
+use tidegate_core::name::{EventId, GroupName, JobName, RolloutId};
+use tidegate_core::rollout::Rollout;
+use tidegate_core::world::{
+    Answer, ConfigVariant, Effect, Endpoint, EndpointConfig, Model, MonitoringSchedule, Outcome,
+    Question, SmokeAnswer, World, WorldError, WorldErrorKind,
+};
+
+use crate::aws::Schedule;
+use crate::dice::mix;
+use crate::fault::Fault;
+use crate::town::{By, Item, MINUTE, Town};
+
+/// What one running function reaches.
+pub(crate) struct Port<'a> {
+    pub(crate) town: &'a Mutex<Town>,
+    /// What tells this run from all others.
+    pub(crate) key: u64,
+    /// How many calls it has made.
+    pub(crate) calls: AtomicU64,
+}
+
+/// How a call goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Luck {
+    Fine,
+    Throttled,
+    NotDone,
+    Unanswered,
+}
+
+pub(crate) fn locked(town: &Mutex<Town>) -> MutexGuard<'_, Town> {
+    town.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn away() -> LedgerError {
+    LedgerError::Unavailable("the story says so".to_owned())
+}
+
+impl Port<'_> {
+    fn town(&self) -> MutexGuard<'_, Town> {
+        locked(self.town)
+    }
+
+    /// Waits; others go on.
+    async fn wait(&self, ms: i64) {
+        let due = self.town().now + ms;
+        poll_fn(|context| {
+            let mut town = self.town();
+            if town.now >= due {
+                return Poll::Ready(());
+            }
+            town.wake = town.wake.min(due);
+            // The executor polls when it is due; joined futures have to be told.
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// The way to AWS: how the call will go, and its key.
+    async fn go(&self) -> (Luck, u64) {
+        let n = self.calls.fetch_add(1, Ordering::Relaxed);
+        let key = mix(self.key, n);
+        let (latency, luck) = {
+            let mut town = self.town();
+            let mut latency = 5 + i64::try_from(town.luck(key, 60)).unwrap_or_default();
+            if town.strikes(Fault::Slow, key) {
+                latency += i64::try_from(town.luck(mix(key, 1), 70_000)).unwrap_or_default();
+            }
+            let luck = if town.strikes(Fault::Throttle, key) {
+                Luck::Throttled
+            } else if town.strikes(Fault::ErrorBefore, key) {
+                Luck::NotDone
+            } else if town.strikes(Fault::ErrorAfter, key) {
+                Luck::Unanswered
+            } else {
+                Luck::Fine
+            };
+            (latency, luck)
+        };
+        self.wait(latency).await;
+        (luck, key)
+    }
+
+    /// A call to SageMaker and the others.
+    async fn call<T>(
+        &self,
+        name: &str,
+        does: impl FnOnce(&mut Town, u64) -> Result<T, WorldError>,
+    ) -> Result<T, WorldError> {
+        let (luck, key) = self.go().await;
+        let error = |kind| {
+            Err(WorldError {
+                kind,
+                call: name.to_owned(),
+                message: "the story says so".to_owned(),
+            })
+        };
+        match luck {
+            Luck::Throttled => return error(WorldErrorKind::Throttled),
+            Luck::NotDone => return error(WorldErrorKind::Unavailable),
+            Luck::Fine | Luck::Unanswered => {}
+        }
+        let answer = does(&mut self.town(), key);
+        // The answer's way back, on which the function may die too.
+        self.wait(5 + i64::try_from(key % 40).unwrap_or_default()).await;
+        if luck == Luck::Unanswered {
+            return error(WorldErrorKind::Unavailable);
+        }
+        answer
+    }
+
+    async fn read<T>(&self, reads: impl FnOnce(&mut Town) -> T) -> Result<T, LedgerError> {
+        let (luck, _) = self.go().await;
+        if luck != Luck::Fine {
+            return Err(away());
+        }
+        Ok(reads(&mut self.town()))
+    }
+
+    async fn described(&self, name: &str) -> Result<Option<Endpoint>, WorldError> {
+        self.call("DescribeEndpoint", |town, _| {
+            Ok(town.aws.endpoints.get(name).map(|p| p.is.clone()))
+        })
+        .await
+    }
+}
+
+/// An endpoint that an effect needs.
+fn needed(found: Option<Endpoint>, call: &str, name: &str) -> Result<Endpoint, WorldError> {
+    found.ok_or_else(|| WorldError {
+        kind: WorldErrorKind::Gone,
+        call: call.to_owned(),
+        message: format!("the endpoint {name} does not exist"),
+    })
+}
+
+impl World for Port<'_> {
+    async fn ask(&self, question: &Question) -> Result<Answer, WorldError> {
+        self.call(name_of(question), |town, key| Ok(answer(town, question, key)))
+            .await
+    }
+
+    async fn perform(&self, effect: &Effect) -> Result<Outcome, WorldError> {
+        self.town().check_effect(effect);
+        match effect {
+            Effect::CreateEndpoint { endpoint, config, .. } => {
+                let call = "CreateEndpoint";
+                if let Some(there) = self.described(endpoint.as_str()).await? {
+                    let is_it = there.config == *config;
+                    let kind = if there.status == EndpointStatus::Deleting {
+                        WorldErrorKind::NotNow
+                    } else if is_it {
+                        return Ok(Outcome::Done);
+                    } else {
+                        WorldErrorKind::Refused
+                    };
+                    return Err(WorldError {
+                        kind,
+                        call: call.to_owned(),
+                        message: format!("{endpoint} is there already, by {}", there.config),
+                    });
+                }
+                self.call(call, |town, _| town.create_endpoint(endpoint, config))
+                    .await?;
+            }
+            Effect::UpdateEndpoint { endpoint, config, retain } => {
+                let call = "UpdateEndpoint";
+                let name = endpoint.as_str();
+                let now = needed(self.described(name).await?, call, name)?;
+                let is_on_its_way = now.pending_config.as_ref() == Some(config)
+                    && now.status == EndpointStatus::Updating;
+                let is_so = now.status == EndpointStatus::InService && now.config == *config;
+                if is_on_its_way || is_so {
+                    return Ok(Outcome::Done);
+                }
+                self.call(call, |town, _| {
+                    town.update_endpoint(By::Us, name, config, *retain)
+                })
+                .await?;
+            }
+            Effect::ShiftWeights { endpoint, weights } => {
+                let call = "UpdateEndpointWeightsAndCapacities";
+                let name = endpoint.as_str();
+                let now = needed(self.described(name).await?, call, name)?;
+                if let Some(absent) = weights.keys().find(|v| now.variant(v).is_none()) {
+                    return Err(WorldError {
+                        kind: WorldErrorKind::Gone,
+                        call: call.to_owned(),
+                        message: format!("{name} has no variant {absent}"),
+                    });
+                }
+                let total: f64 = now.variants.iter().map(|v| v.desired_weight).sum();
+                let is_so = total > 0.0
+                    && now.variants.iter().all(|v| {
+                        let wanted = f64::from(weights.get(&v.name).copied().unwrap_or(0));
+                        (v.desired_weight / total - wanted / 100.0).abs() < 1e-4
+                    });
+                if is_so {
+                    return Ok(Outcome::Done);
+                }
+                let weights = weights
+                    .iter()
+                    .map(|(name, w)| (name.clone(), f64::from(*w)))
+                    .collect();
+                self.call(call, |town, _| town.shift(By::Us, name, &weights, None))
+                    .await?;
+            }
+            Effect::DeleteEndpoint { endpoint } => {
+                let name = endpoint.as_str();
+                if self.described(name).await?.is_some() {
+                    self.call("DeleteEndpoint", |town, _| town.delete_endpoint(By::Us, name))
+                        .await?;
+                }
+            }
+            Effect::SetApproval { arn, approval, why } => {
+                let now = self
+                    .call("DescribeModelPackage", |town, _| {
+                        let found = town.aws.packages.get(arn).map(|p| &p.package);
+                        Ok(found.map(|p| (p.approval, p.approval_description.clone())))
+                    })
+                    .await?;
+                if now == Some((*approval, Some(why.clone()))) {
+                    return Ok(Outcome::Done);
+                }
+                self.call("UpdateModelPackage", |town, _| {
+                    town.set_approval(By::Us, arn, *approval, Some(why))
+                })
+                .await?;
+            }
+            other => return self.call(call_of(other), |town, _| perform(town, other)).await,
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+fn name_of(question: &Question) -> &'static str {
+    match question {
+        Question::TrainingJob(_) => "DescribeTrainingJob",
+        Question::Package { .. } => "DescribeModelPackage",
+        Question::PackagesOf { .. } => "ListModelPackages",
+        Question::Endpoint(_) => "DescribeEndpoint",
+        Question::EndpointConfig { .. } => "DescribeEndpointConfig",
+        Question::Model { .. } => "DescribeModel",
+        Question::Minutes { .. } => "GetMetricData",
+        Question::Object { .. } => "GetObject",
+        Question::Smoke { .. } => "InvokeEndpoint",
+        Question::MonitoringSchedule(_) => "DescribeMonitoringSchedule",
+        Question::Violations { .. } => "DescribeProcessingJob",
+    }
+}
+
+fn call_of(effect: &Effect) -> &'static str {
+    match effect {
+        Effect::RegisterPackage(_) => "CreateModelPackage",
+        Effect::CreateModel(_) => "CreateModel",
+        Effect::DeleteModel { .. } => "DeleteModel",
+        Effect::CreateEndpointConfig(_) => "CreateEndpointConfig",
+        Effect::DeleteEndpointConfig { .. } => "DeleteEndpointConfig",
+        Effect::StartTicks { .. } => "CreateSchedule",
+        Effect::StopTicks { .. } => "DeleteSchedule",
+        Effect::StartRetraining { .. } => "StartPipelineExecution",
+        Effect::Tell { .. } => "Publish",
+        Effect::Announce { .. } => "PutEvents",
+        _ => "another",
+    }
+}
+
+/// What AWS answers.
+fn answer(town: &mut Town, question: &Question, key: u64) -> Answer {
+    let aws = &town.aws;
+    let found = match question {
+        Question::TrainingJob(job) => {
+            let job = aws.jobs.get(job);
+            job.map(|j| Answer::TrainingJob(Box::new(j.clone())))
+        }
+        Question::Package { arn } => {
+            let package = aws.packages.get(arn);
+            package.map(|p| Answer::Package(Box::new(p.package.clone())))
+        }
+        Question::PackagesOf { artifact, .. } => return town.packages_of(artifact, key),
+        Question::Endpoint(name) => {
+            let place = aws.endpoints.get(name.as_str());
+            place.map(|p| Answer::Endpoint(Box::new(p.is.clone())))
+        }
+        Question::EndpointConfig { name } => aws.configs.get(name).map(|config| {
+            let variants = config.variants.iter().map(|v| ConfigVariant {
+                name: v.name.clone(),
+                model: Some(v.model.clone()),
+                instance_type: Some("ml.m5.large".to_owned()),
+            });
+            Answer::EndpointConfig(Box::new(EndpointConfig {
+                name: name.clone(),
+                variants: variants.collect(),
+            }))
+        }),
+        Question::Model { name } => aws.models.get(name).map(|package| {
+            Answer::Model(Box::new(Model {
+                name: name.clone(),
+                package: package.clone(),
+                image: package.is_none().then(|| "theirs".to_owned()),
+                environment: std::collections::BTreeMap::new(),
+            }))
+        }),
+        Question::Minutes {
+            endpoint,
+            variants,
+            guards,
+            from,
+            to,
+        } => Some(Answer::Minutes(town.minutes(
+            endpoint.as_str(),
+            variants,
+            guards,
+            *from,
+            *to,
+        ))),
+        Question::Smoke {
+            endpoint,
+            variant,
+            payloads,
+            ..
+        } => Some(Answer::Smoke(smoke(town, endpoint.as_str(), variant, payloads))),
+        Question::MonitoringSchedule(name) => {
+            let endpoint = name.as_str().strip_suffix("-data");
+            endpoint.map(|endpoint| {
+                Answer::MonitoringSchedule(Box::new(MonitoringSchedule {
+                    name: name.clone(),
+                    endpoint: tidegate_core::name::EndpointName::parse(endpoint).ok(),
+                    newest_violating_job: None,
+                }))
+            })
+        }
+        Question::Violations { job } => {
+            let findings = aws.findings.get(job);
+            findings.map(|f| Answer::Violations(Box::new(f.clone())))
+        }
+        Question::Object { .. } => None,
+    };
+    found.unwrap_or(Answer::Missing)
+}
+
+fn smoke(town: &mut Town, endpoint: &str, variant: &str, payloads: &[String]) -> Vec<SmokeAnswer> {
+    let config = town.aws.endpoints.get(endpoint).map(|p| p.is.config.clone());
+    let rate = config
+        .as_ref()
+        .map_or(10_000, |config| town.aws.bad_rate(config, variant));
+    let is_well = rate < 9_000;
+    if let Some(config) = config.filter(|_| is_well) {
+        town.aws.smoked.insert((config, variant.to_owned()));
+    }
+    payloads
+        .iter()
+        .map(|payload| SmokeAnswer {
+            payload: payload.clone(),
+            status: if is_well { 200 } else { 500 },
+            milliseconds: 20,
+            problem: None,
+        })
+        .collect()
+}
+
+/// Does an effect that takes one call.
+fn perform(town: &mut Town, effect: &Effect) -> Result<Outcome, WorldError> {
+    match effect {
+        Effect::RegisterPackage(spec) => return town.register(spec),
+        Effect::CreateModel(spec) => town.create_model(spec)?,
+        Effect::DeleteModel { name } => town.delete_model(name),
+        Effect::CreateEndpointConfig(spec) => town.create_config(spec)?,
+        Effect::DeleteEndpointConfig { name } => town.delete_config(name),
+        Effect::StartTicks { group, stage, rollout } => {
+            if !town.aws.schedules.contains_key(&rollout.0) {
+                let born = town.now;
+                town.aws.schedules.insert(
+                    rollout.0.clone(),
+                    Schedule {
+                        group: group.to_string(),
+                        stage: stage.to_string(),
+                        born,
+                    },
+                );
+                let rollout = rollout.0.clone();
+                town.due(born + MINUTE, Item::Tick { rollout, born });
+            }
+        }
+        Effect::StopTicks { rollout } => {
+            town.aws.schedules.remove(&rollout.0);
+        }
+        Effect::StartRetraining { token, .. } => {
+            if town.aws.executions.insert(token.clone()) {
+                town.say(|| format!("   a retraining starts: {token}"));
+            }
+            return Ok(Outcome::Started {
+                arn: format!("arn:execution/{token}"),
+            });
+        }
+        Effect::Tell { notice, .. } => town.publish(notice),
+        Effect::Announce { .. } => {}
+        // The others take two calls.
+        _ => {}
+    }
+    Ok(Outcome::Done)
+}
+
+impl Ledger for Port<'_> {
+    async fn route(&self, route: &Route) -> Result<Option<GroupName>, LedgerError> {
+        self.read(|town| town.books.routes.get(route).cloned()).await
+    }
+
+    async fn routes(&self, kind: RouteKind) -> Result<Vec<(Route, GroupName)>, LedgerError> {
+        self.read(|town| {
+            let all = town.books.routes.iter();
+            all.filter(|(r, _)| r.kind == kind)
+                .map(|(r, g)| (r.clone(), g.clone()))
+                .collect()
+        })
+        .await
+    }
+
+    async fn load(
+        &self,
+        group: &GroupName,
+        event: Option<&EventId>,
+    ) -> Result<Option<Snapshot>, LedgerError> {
+        let pending = |town: &mut Town| {
+            let partition = town.books.groups.get(group);
+            partition.map(|p| p.pending.values().cloned().collect::<Vec<_>>())
+        };
+        // A query is no transaction: effects may be of before a commit, the head of after it.
+        let early = self
+            .read(|town| {
+                let n = self.calls.load(Ordering::Relaxed);
+                let is_torn = town.strikes(Fault::Torn, mix(self.key, n));
+                is_torn.then(|| pending(town))
+            })
+            .await?;
+        if early.is_some() {
+            self.wait(200).await;
+        }
+        let mut town = self.town();
+        let pending = early.unwrap_or_else(|| pending(&mut town));
+        Ok(town.books.groups.get(group).and_then(|partition| {
+            Some(Snapshot {
+                applied: partition.policy.clone()?,
+                head: partition.head.clone(),
+                pending: pending?,
+                seen: event.is_some_and(|e| partition.seen.contains(e)),
+            })
+        }))
+    }
+
+    async fn job(
+        &self,
+        group: &GroupName,
+        job: &JobName,
+    ) -> Result<Option<JobRecord>, LedgerError> {
+        self.read(|town| {
+            let partition = town.books.groups.get(group)?;
+            partition.jobs.get(job).cloned()
+        })
+        .await
+    }
+
+    async fn commit(&self, group: &GroupName, commit: &Commit) -> Result<(), CommitError> {
+        let (luck, key) = self.go().await;
+        if matches!(luck, Luck::Throttled | Luck::NotDone) {
+            return Err(away().into());
+        }
+        {
+            let mut town = self.town();
+            if town.strikes(Fault::LostRace, key) || town.strikes(Fault::Conflict, key) {
+                return Err(CommitError::Lost);
+            }
+            town.commit(group, commit)?;
+        }
+        self.wait(5 + i64::try_from(key % 40).unwrap_or_default()).await;
+        if luck == Luck::Unanswered {
+            return Err(away().into());
+        }
+        Ok(())
+    }
+
+    async fn entries(
+        &self,
+        group: &GroupName,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<Entry>, LedgerError> {
+        self.read(|town| {
+            let all = town.books.groups.get(group).map(|p| p.entries.as_slice());
+            all.unwrap_or_default()
+                .iter()
+                .filter(|e| e.n > after)
+                .take(limit as usize)
+                .cloned()
+                .collect()
+        })
+        .await
+    }
+
+    async fn rollouts(&self, group: &GroupName, limit: u32) -> Result<Vec<Rollout>, LedgerError> {
+        self.read(|town| {
+            let Some(partition) = town.books.groups.get(group) else {
+                return Vec::new();
+            };
+            let mut all: Vec<Rollout> = partition.finished.values().cloned().collect();
+            all.sort_by_key(|r| std::cmp::Reverse(r.started));
+            all.truncate(limit as usize);
+            all
+        })
+        .await
+    }
+
+    async fn rollout(
+        &self,
+        group: &GroupName,
+        rollout: &RolloutId,
+    ) -> Result<Option<Rollout>, LedgerError> {
+        self.read(|town| {
+            let partition = town.books.groups.get(group)?;
+            partition.finished.get(rollout).cloned()
+        })
+        .await
+    }
+}

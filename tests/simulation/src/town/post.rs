@@ -1,0 +1,175 @@
+//! What EventBridge and Scheduler send: several events for one change, doubled, late, out of order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tidegate_core::event::EndpointStatus;
+
+use super::{BEGINNING, HOUR, Item, MINUTE, Town, time_of};
+use crate::dice::{hash, mix};
+use crate::fault::Fault;
+
+/// A message on its way to a function.
+#[derive(Debug, Clone)]
+pub(crate) struct Mail {
+    pub(crate) bytes: Arc<[u8]>,
+    /// What tells it from all others.
+    pub(crate) key: u64,
+    /// How often it was tried before.
+    pub(crate) attempt: u8,
+    /// The rollout, of a tick.
+    pub(crate) rollout: Option<String>,
+    /// What it is, for people.
+    pub(crate) what: Arc<str>,
+}
+
+impl Town {
+    pub(super) fn post_training(&mut self, job: &str, tags: &BTreeMap<String, String>) {
+        let key = hash(job);
+        // Some events come without the tags.
+        let tags = if self.luck(key, 4) == 0 {
+            json!({})
+        } else {
+            json!(tags)
+        };
+        self.post(
+            "SageMaker Training Job State Change",
+            job,
+            &json!({
+                "TrainingJobName": job, "TrainingJobStatus": "Completed",
+                "TrainingJobArn":
+                    format!("arn:aws:sagemaker:eu-west-1:123456789012:training-job/{job}"),
+                "Tags": tags,
+            }),
+        );
+    }
+
+    pub(super) fn post_package(&mut self, arn: &str) {
+        let Some(found) = self.aws.packages.get(arn) else {
+            return;
+        };
+        let package = &found.package;
+        let subject = format!("{} {}", package.group, package.version);
+        let detail = json!({
+            "ModelPackageGroupName": package.group, "ModelPackageVersion": package.version,
+            "ModelPackageArn": arn, "ModelApprovalStatus": package.approval,
+        });
+        self.post("SageMaker Model Package State Change", &subject, &detail);
+    }
+
+    pub(super) fn post_endpoint(&mut self, name: &str, status: EndpointStatus) {
+        let status = match status {
+            EndpointStatus::InService => "IN_SERVICE".to_owned(),
+            other => format!("{other:?}"),
+        };
+        self.post(
+            "SageMaker Endpoint State Change",
+            name,
+            &json!({ "EndpointName": name, "EndpointStatus": status }),
+        );
+    }
+
+    /// Sends an event of SageMaker.
+    pub(super) fn post(&mut self, kind: &str, subject: &str, detail: &Value) {
+        self.send("aws.sagemaker", kind, subject, detail);
+    }
+
+    pub(super) fn send(&mut self, source: &str, kind: &str, subject: &str, detail: &Value) {
+        let n = self.aws.told.entry(subject.to_owned()).or_default();
+        *n += 1;
+        let id = format!("{}-{n}", subject.replace(' ', "-"));
+        let key = hash(&id);
+        let twins = if self.strikes(Fault::Twin, key) { 2 } else { 1 };
+        for twin in 0..twins {
+            let key = mix(key, twin);
+            let id = if twin == 0 {
+                id.clone()
+            } else {
+                format!("{id}-twin")
+            };
+            let skew = if self.strikes(Fault::Skew, key) {
+                i64::try_from(self.luck(mix(key, 7), 180_000)).unwrap_or_default() - 90_000
+            } else {
+                0
+            };
+            let event = json!({
+                "version": "0", "id": id, "source": source, "detail-type": kind,
+                "account": "123456789012", "region": "eu-west-1", "resources": [],
+                "time": time_of(self.now + skew).to_string(), "detail": detail,
+            });
+            let mail = Mail {
+                bytes: event.to_string().into_bytes().into(),
+                key,
+                attempt: 0,
+                rollout: None,
+                what: id.into(),
+            };
+            self.deliver(mail);
+        }
+    }
+
+    fn deliver(&mut self, mail: Mail) {
+        let copies = if self.strikes(Fault::Duplicate, mail.key) { 2 } else { 1 };
+        for copy in 0..copies {
+            let key = mix(mail.key, 100 + copy);
+            let mut late = 200 + i64::try_from(self.luck(key, 4_000)).unwrap_or_default();
+            if self.strikes(Fault::Delay, key) {
+                let longest = self.story.longest_delay * 1_000;
+                let span = match self.luck(mix(key, 1), 10) {
+                    0..6 => HOUR,
+                    6..9 => 12 * HOUR,
+                    _ => longest,
+                };
+                let span = u64::try_from(span.min(longest)).unwrap_or(1);
+                late += MINUTE + i64::try_from(self.luck(mix(key, 2), span)).unwrap_or_default();
+            }
+            let mail = Mail {
+                key,
+                ..mail.clone()
+            };
+            self.due(self.now + late, Item::Deliver(mail));
+        }
+    }
+
+    /// A schedule fires, and will again in a minute.
+    pub(crate) fn fire(&mut self, rollout: &str, born: i64) {
+        let Some(schedule) = self.aws.schedules.get(rollout).filter(|s| s.born == born) else {
+            return;
+        };
+        let tick = json!({
+            "tidegate": "tick", "group": schedule.group, "stage": schedule.stage,
+            "rollout": rollout, "scheduled": self.time().to_string(),
+        });
+        let minute = (self.now - BEGINNING) / MINUTE;
+        let key = mix(hash(rollout), minute.unsigned_abs());
+        let again = Item::Tick {
+            rollout: rollout.to_owned(),
+            born,
+        };
+        self.due(self.now + MINUTE, again);
+        if self.is_spell(Fault::Stopped) || self.strikes(Fault::TickLost, key) {
+            return;
+        }
+        let mail = Mail {
+            bytes: tick.to_string().into_bytes().into(),
+            key,
+            attempt: 0,
+            rollout: Some(rollout.to_owned()),
+            what: "tick".into(),
+        };
+        let mut late = 100 + i64::try_from(self.luck(key, 2_000)).unwrap_or_default();
+        if self.strikes(Fault::TickLate, key) {
+            late += i64::try_from(self.luck(mix(key, 1), 600_000)).unwrap_or_default();
+        }
+        if self.strikes(Fault::TickDoubled, key) {
+            let second = Mail {
+                key: mix(key, 2),
+                ..mail.clone()
+            };
+            let after = i64::try_from(self.luck(mix(key, 3), 3_000)).unwrap_or_default();
+            self.due(self.now + after, Item::Deliver(second));
+        }
+        self.due(self.now + late, Item::Deliver(mail));
+    }
+}
