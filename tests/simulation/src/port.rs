@@ -148,6 +148,22 @@ fn needed(found: Option<Endpoint>, call: &str, name: &str) -> Result<Endpoint, W
     })
 }
 
+/// Whether the endpoint of this name, which is there already, is the one that was to be made.
+fn is_the_endpoint(there: &Endpoint, config: &str) -> Result<Outcome, WorldError> {
+    let kind = if there.status == EndpointStatus::Deleting {
+        WorldErrorKind::NotNow
+    } else if there.config == config {
+        return Ok(Outcome::Done);
+    } else {
+        WorldErrorKind::Refused
+    };
+    Err(WorldError {
+        kind,
+        call: "CreateEndpoint".to_owned(),
+        message: format!("{} is there already, by {}", there.name, there.config),
+    })
+}
+
 impl World for Port<'_> {
     async fn ask(&self, question: &Question) -> Result<Answer, WorldError> {
         self.call(name_of(question), |town, key| Ok(answer(town, question, key)))
@@ -159,23 +175,20 @@ impl World for Port<'_> {
         match effect {
             Effect::CreateEndpoint { endpoint, config, .. } => {
                 let call = "CreateEndpoint";
-                if let Some(there) = self.described(endpoint.as_str()).await? {
-                    let is_it = there.config == *config;
-                    let kind = if there.status == EndpointStatus::Deleting {
-                        WorldErrorKind::NotNow
-                    } else if is_it {
-                        return Ok(Outcome::Done);
-                    } else {
-                        WorldErrorKind::Refused
-                    };
-                    return Err(WorldError {
-                        kind,
-                        call: call.to_owned(),
-                        message: format!("{endpoint} is there already, by {}", there.config),
-                    });
+                let name = endpoint.as_str();
+                if let Some(there) = self.described(name).await? {
+                    return is_the_endpoint(&there, config);
                 }
-                self.call(call, |town, _| town.create_endpoint(endpoint, config))
-                    .await?;
+                let made = self
+                    .call(call, |town, _| town.create_endpoint(endpoint, config))
+                    .await;
+                if let Err(error) = made {
+                    if !error.message.contains("already existing") {
+                        return Err(error);
+                    }
+                    let there = needed(self.described(name).await?, call, name)?;
+                    return is_the_endpoint(&there, config);
+                }
             }
             Effect::UpdateEndpoint { endpoint, config, retain } => {
                 let call = "UpdateEndpoint";

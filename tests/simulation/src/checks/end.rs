@@ -119,7 +119,11 @@ impl Town {
             if self.aws.schedules.contains_key(&rollout.id.0) {
                 left.push(format!("the schedule of {}", rollout.id));
             }
-            let is_champions = |c: &String| champions.iter().any(|(config, _)| config == c);
+            let is_champions = |c: &String| {
+                let mut places = self.aws.endpoints.values();
+                champions.iter().any(|(config, _)| config == c)
+                    || places.any(|p| p.is.config == *c)
+            };
             let configs: &[&String] = match &rollout.phase {
                 Phase::RolledBack { .. } | Phase::Superseded { .. } => {
                     &[&rollout.config, &rollout.final_config]

@@ -168,9 +168,14 @@ fn does_harm_go_back(look: &mut Look<'_>, new: &Rollout) {
     look.hold(Invariant::HarmGoesBack, !is_harmful, || {
         format!("{}: the verdict is {says:?}, and it is {}", new.id, new.phase_word())
     });
-    // Plain counting, whatever the evidence makes of it. Minutes near a change of weights mix.
+    // Plain counting, whatever the evidence makes of it.
+    let warmup = SignedDuration::from_mins(i64::from(new.plan.judge.warmup_minutes));
+    let is_warm = |at: Timestamp| {
+        let mut shifts = new.weights.iter();
+        !shifts.any(|(since, _)| *since <= at && at < *since + warmup)
+    };
     let (mut canary, mut baseline) = ((0, 0), (0, 0));
-    for minute in &new.minutes {
+    for minute in new.minutes.iter().filter(|m| is_warm(m.at)) {
         if let Some(guard) = minute.guards.first() {
             canary = (canary.0 + guard.canary.requests, canary.1 + guard.canary.bad);
             baseline = (

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_core::event::{Approval, JobStatus};
+use tidegate_core::event::{Approval, EndpointStatus, JobStatus};
 use tidegate_core::name::{GroupName, JobName, PackageVersion};
 use tidegate_core::world::{
     Answer, ConfigSpec, ModelSpec, Outcome, Package, PackageSpec, TrainingJob, WorldError,
@@ -10,7 +10,7 @@ use tidegate_core::world::{
 };
 
 use super::{By, Town, time_of};
-use crate::aws::Registered;
+use crate::aws::{Place, Registered};
 use crate::fault::Fault;
 use crate::invariant::Invariant;
 use crate::story::Fate;
@@ -270,7 +270,9 @@ impl Town {
                     .get(config)
                     .is_some_and(|c| c.variants.iter().any(|v| is_model(&v.model)))
         };
-        let mut all = self.aws.endpoints.values();
+        // What is being deleted serves nobody.
+        let is_there = |p: &&Place| p.is.status != EndpointStatus::Deleting;
+        let mut all = self.aws.endpoints.values().filter(is_there);
         all.find(|p| uses(&p.is.config) || p.is.pending_config.as_deref().is_some_and(&uses))
             .map(|p| p.is.name.to_string())
     }
