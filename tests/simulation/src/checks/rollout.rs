@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use tidegate_core::event::Approval;
-use tidegate_core::evidence::{Rule, Verdict, verdict};
+use tidegate_core::evidence::{Evidence, Rule, Verdict, verdict};
 use tidegate_core::ledger::Lane;
 use tidegate_core::pipeline::OnLowTraffic;
 use tidegate_core::rollout::{Cause, KEPT_MINUTES, Phase, Rollout};
@@ -190,15 +190,31 @@ fn does_harm_go_back(look: &mut Look<'_>, new: &Rollout) {
         && baseline.1 * 50 <= baseline.0;
     look.hold(Invariant::HarmGoesBack, !is_clear, || {
         format!(
-            "{}: {} of {} requests went wrong against {} of {}, and it is {}",
+            "{}: {} of {} requests went wrong against {} of {}, and it is {}; {}",
             new.id,
             canary.1,
             canary.0,
             baseline.1,
             baseline.0,
-            new.phase_word()
+            new.phase_word(),
+            minutes_in_words(new)
         )
     });
+}
+
+/// The newest minutes of the first guard, for people.
+fn minutes_in_words(rollout: &Rollout) -> String {
+    let newest = rollout.minutes.len().saturating_sub(12);
+    let minutes = rollout.minutes.iter().skip(newest).filter_map(|m| {
+        let guard = m.guards.first()?;
+        Some(format!(
+            "{} {}/{} against {}/{}",
+            m.at, guard.canary.bad, guard.canary.requests, guard.baseline.bad, guard.baseline.requests
+        ))
+    });
+    let minutes = minutes.collect::<Vec<_>>().join(", ");
+    let totals: Vec<_> = rollout.evidence.iter().map(Evidence::totals).collect();
+    format!("{minutes}; shares {:?}; counted {totals:?}", rollout.weights)
 }
 
 /// Whether an effect leads to the candidate.
