@@ -164,8 +164,12 @@ fn judge_minute(rollout: &mut Rollout, names: &[String], counts: &MinuteCounts) 
 
 /// One guard's minute: the champion's counts and the candidate's, in whichever of its variants.
 fn measured(rollout: &Rollout, names: &[String], counts: &MinuteCounts, guard: usize) -> Minute {
+    // Before the candidate had all the traffic, a name that both have is the champion's.
+    let all_since = rollout.all_traffic_since();
     let is_reduced_name = |name: &str| {
-        matches!(rollout.phase, Phase::Reducing { .. }) && name == rollout.final_variant
+        matches!(rollout.phase, Phase::Reducing { .. })
+            && name == rollout.final_variant
+            && all_since.is_some_and(|since| counts.at >= since)
     };
     let mut minute = Minute::default();
     for (name, of_guards) in names.iter().zip(&counts.variants) {

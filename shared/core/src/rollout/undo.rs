@@ -57,10 +57,8 @@ pub(super) fn look(
     match endpoint.status {
         EndpointStatus::InService => {}
         EndpointStatus::Failed | EndpointStatus::OutOfService if rollout.incumbent.is_none() => {}
-        EndpointStatus::Deleting if rollout.incumbent.is_none() => {
-            finish::rolled_back(rollout, why.clone(), now, reject, moves);
-            return;
-        }
+        // Over only when it is gone: nobody says so, and what waits for the stage needs its name.
+        EndpointStatus::Deleting if rollout.incumbent.is_none() => return,
         EndpointStatus::Failed
         | EndpointStatus::OutOfService
         | EndpointStatus::UpdateRollbackFailed
