@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tidegate_core::event::Approval;
 use tidegate_core::rollout::{Phase, Rollout};
 
+use super::rollout::WILD;
 use crate::invariant::Invariant;
 use crate::story::Fate;
 use crate::town::Town;
@@ -114,6 +115,7 @@ impl Town {
             .map(|c| (c.config.clone(), c.model.clone()))
             .collect();
         let prefix = format!("{}-", self.plan(plan).name());
+        let is_edited = self.edits[plan] != crate::story::Edits::default();
         let mut left = Vec::new();
         for rollout in &finished {
             if self.aws.schedules.contains_key(&rollout.id.0) {
@@ -128,7 +130,8 @@ impl Town {
                 Phase::RolledBack { .. } | Phase::Superseded { .. } => {
                     &[&rollout.config, &rollout.final_config]
                 }
-                Phase::Done => &[&rollout.config],
+                // What a policy names no more is nobody's to tidy.
+                Phase::Done if !is_edited => &[&rollout.config],
                 _ => &[],
             };
             for config in configs {
@@ -138,7 +141,6 @@ impl Town {
             }
         }
         let has_failed = finished.iter().any(|r| matches!(r.phase, Phase::Failed { .. }));
-        let is_edited = self.edits[plan] != crate::story::Edits::default();
         if !has_failed && !self.meddled[plan] && !is_edited {
             let configs = self.aws.configs.keys();
             left.extend(
@@ -231,6 +233,10 @@ impl Town {
 
 /// Whether CloudWatch showed too little of the canary to tell.
 fn is_unseen(rollout: &Rollout) -> bool {
+    let history = rollout.history.first();
+    if history.is_some_and(|h| tidegate_core::evidence::dispersion(h) > WILD) {
+        return true;
+    }
     let (mut canary, mut baseline) = (0, 0);
     for guard in rollout.minutes.iter().filter_map(|m| m.guards.first()) {
         if guard.canary.requests > 0 && guard.baseline.requests > 0 {

@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use tidegate_core::event::Approval;
-use tidegate_core::evidence::{Evidence, Rule, Verdict, verdict};
+use tidegate_core::evidence::{Evidence, Rule, Verdict, dispersion, verdict};
 use tidegate_core::ledger::Lane;
 use tidegate_core::pipeline::OnLowTraffic;
 use tidegate_core::rollout::{Cause, KEPT_MINUTES, Phase, Rollout};
@@ -11,6 +11,9 @@ use tidegate_core::world::Effect;
 
 use super::commit::Look;
 use crate::invariant::Invariant;
+
+/// A history whose minutes differ so much more than by chance says little.
+pub(super) const WILD: f64 = 2.0;
 
 /// How far a phase is on the way forward; none on the way back or at an end.
 fn rank(phase: &Phase) -> Option<usize> {
@@ -184,7 +187,10 @@ fn does_harm_go_back(look: &mut Look<'_>, new: &Rollout) {
             );
         }
     }
-    let is_clear = canary.0 >= 400
+    // Where the champion's past was wild, the evidence has reason to wait.
+    let is_wild = new.history.first().is_some_and(|h| dispersion(h) > WILD);
+    let is_clear = !is_wild
+        && canary.0 >= 400
         && canary.1 * 7 >= canary.0
         && baseline.0 >= 400
         && baseline.1 * 50 <= baseline.0;
