@@ -12,6 +12,7 @@ use crate::decision::{Decision, Note};
 use crate::event::Approval;
 use crate::facts::Known;
 use crate::head::Waiting;
+use crate::mutation::Mutation;
 use crate::name::{PackageVersion, StageName};
 use crate::notice::Severity;
 use crate::rollout::{Cause, Phase, Reason};
@@ -139,6 +140,9 @@ fn take_back_everywhere(
     sentence: &str,
     decision: &mut Decision,
 ) {
+    if Mutation::IgnoreRejection.is_on() {
+        return;
+    }
     let running = decision.head.rollouts.values();
     let of_version: Vec<StageName> = running
         .filter(|r| r.candidate.version == version)
@@ -165,7 +169,9 @@ fn approved(case: &Case<'_>, package: &Package, decision: &mut Decision) {
     let ignored = champion.filter(|_| !is_gone).and_then(|champion| {
         if champion.candidate.version == version {
             Some(format!("{version} serves {} already.", stage.endpoint))
-        } else if candidate.approved_at < champion.candidate.approved_at {
+        } else if candidate.approved_at < champion.candidate.approved_at
+            && !Mutation::AcceptOldApproval.is_on()
+        {
             Some(format!(
                 "{version} was approved before {}, which serves {}: the newer approval counts.",
                 champion.candidate.version, stage.endpoint

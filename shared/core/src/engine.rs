@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::event::{self, Event, EventError, Kind};
 use crate::ledger::{CommitError, Ledger, LedgerError};
+use crate::mutation::Mutation;
 use crate::name::GroupName;
 use crate::world::{World, WorldError};
 
@@ -121,5 +122,6 @@ pub async fn handle<L: Ledger, W: World>(
 
 /// The time of a decision: the event's own, and never before the state's.
 fn now_of(event: &Event, before: Option<Timestamp>) -> Timestamp {
+    let before = before.filter(|_| !Mutation::TimeBackwards.is_on());
     before.map_or(event.at, |before| before.max(event.at))
 }

@@ -10,6 +10,7 @@ use std::fmt::Write;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Approval;
+use crate::mutation::Mutation;
 use crate::pipeline::{ApprovalRule, Gate, Requirement};
 
 mod evaluation;
@@ -55,7 +56,7 @@ pub struct Judgement {
 impl Judgement {
     /// Whether every check holds; so does a gate without requirements.
     pub fn passed(&self) -> bool {
-        self.checks.iter().all(|check| check.passed)
+        Mutation::GateOpen.is_on() || self.checks.iter().all(|check| check.passed)
     }
 
     /// What the candidate is registered as.

@@ -18,6 +18,8 @@ pub mod facts;
 pub mod gate;
 pub mod head;
 pub mod ledger;
+#[doc(hidden)]
+pub mod mutation;
 pub mod name;
 pub mod notice;
 pub mod pipeline;

@@ -7,6 +7,7 @@ use crate::audit::What;
 use crate::case::Case;
 use crate::decision::{Decision, Note};
 use crate::ledger::Lane;
+use crate::mutation::Mutation;
 use crate::name::token;
 use crate::notice::Severity;
 use crate::pipeline::Stage;
@@ -65,7 +66,9 @@ pub(crate) fn decide(
         );
         return;
     }
-    head.retrainings.push(now);
+    if !Mutation::ForgetRetraining.is_on() {
+        head.retrainings.push(now);
+    }
     let group = &case.policy().pipeline.group;
     let token = token(&format!("{group}\n{}", findings.job));
     decision.effects.push((

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::candidate::Candidate;
 use crate::evidence::{Counts, Evidence, Minute};
+use crate::mutation::Mutation;
 use crate::name::{EndpointName, PackageVersion, RolloutId, StageName};
 use crate::pipeline::Stage;
 
@@ -220,6 +221,7 @@ impl Cause {
     /// may be a matter of quota or capacity: a person has to look.
     pub fn blames(self) -> bool {
         matches!(self, Self::Guard | Self::Smoke | Self::Violation)
+            || (self == Self::Deployment && Mutation::RejectOnDeployment.is_on())
     }
 }
 

@@ -13,6 +13,7 @@ use crate::case::Case;
 use crate::decision::{Decision, Note};
 use crate::event::{Event, Kind, MonitoringOutcome};
 use crate::facts::Known;
+use crate::mutation::Mutation;
 use crate::name::{EndpointName, ScheduleName};
 use crate::notice::Severity;
 use crate::pipeline::{OnAlarm, Stage};
@@ -143,6 +144,7 @@ fn is_to_blame(rollout: &Rollout, variant: Option<&str>, data_since: Timestamp) 
         && rollout
             .all_traffic_since()
             .is_some_and(|since| data_since >= since)
+        || Mutation::BlameMixture.is_on()
 }
 
 fn monitoring_failed(

@@ -8,6 +8,7 @@ use crate::decision::{Decision, Note};
 use crate::event::Approval;
 use crate::head::{Champion, Head, Waiting};
 use crate::ledger::Lane;
+use crate::mutation::Mutation;
 use crate::name::{PackageVersion, StageName};
 use crate::notice::Severity;
 use crate::pipeline::{NewerApproval, Stage};
@@ -20,7 +21,7 @@ use crate::world::{Effect, Question};
 pub fn has_next(head: &Head) -> bool {
     head.waiting
         .keys()
-        .any(|stage| !head.rollouts.contains_key(stage))
+        .any(|stage| !head.rollouts.contains_key(stage) || Mutation::SecondRollout.is_on())
 }
 
 /// The candidates that could start now.
@@ -28,7 +29,8 @@ fn ready<'a>(case: &Case<'a>) -> impl Iterator<Item = (&'a Stage, &'a Waiting)> 
     let head = &case.snapshot.head;
     case.stages().filter_map(move |stage| {
         let waiting = head.waiting.get(&stage.name)?;
-        (!head.rollouts.contains_key(&stage.name)).then_some((stage, waiting))
+        let is_free = !head.rollouts.contains_key(&stage.name) || Mutation::SecondRollout.is_on();
+        is_free.then_some((stage, waiting))
     })
 }
 
@@ -294,7 +296,7 @@ fn forget(previous: &Champion, rollout: &Rollout, effects: &mut Vec<(Lane, Effec
 }
 
 fn promote_to_next_stage(case: &Case<'_>, rollout: &Rollout, decision: &mut Decision) {
-    if rollout.urgent {
+    if rollout.urgent || Mutation::SkipNextStage.is_on() {
         // It took the place of a rejected version, which was looked for on every stage.
         return;
     }

@@ -7,6 +7,7 @@ use tidegate_core::head::Head;
 use tidegate_core::ledger::{
     AppliedPolicy, Commit, CommitError, JobRecord, Pending, Route,
 };
+use tidegate_core::mutation::Mutation;
 use tidegate_core::name::{EventId, GroupName, JobName, RolloutId};
 use tidegate_core::rollout::Rollout;
 
@@ -71,10 +72,11 @@ impl Books {
                     .is_some_and(|e| partition.seen.contains(e)),
             ),
         };
-        if is_seen {
+        if is_seen && !Mutation::DropMarkerCondition.is_on() {
             return Some(CommitError::Seen);
         }
-        (version != commit.expected).then_some(CommitError::Lost)
+        (version != commit.expected && !Mutation::DropVersionCondition.is_on())
+            .then_some(CommitError::Lost)
     }
 
     /// Writes a commit.

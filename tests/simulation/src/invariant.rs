@@ -58,6 +58,7 @@ invariants! {
     EverythingEnds = "everything-ends", "Once faults stop, nothing is pending, waiting or rolling out any more.";
     NothingLeft = "nothing-left", "No schedule, config or model of a finished rollout is left.";
     PeopleTold = "people-told", "Every decision that matters has a notice, and each was published at least once.";
+    GoodArrives = "good-arrives", "A version that is good and approved, and that nobody disturbs, becomes champion of every stage.";
     SameEnd = "same-end", "The state reached is that of the same history without faults.";
 }
 

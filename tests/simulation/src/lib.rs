@@ -12,6 +12,8 @@ mod checks;
 pub mod dice;
 pub mod fault;
 pub mod invariant;
+#[cfg(feature = "mutations")]
+pub mod mutations;
 mod port;
 pub mod report;
 pub mod run;

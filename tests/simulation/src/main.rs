@@ -29,6 +29,10 @@ struct Args {
     /// Goes on after a story that breaks an invariant, and prints them all without cutting down.
     #[arg(long)]
     all: bool,
+    /// Puts each deliberate bug into core in turn, and tells stories until one notices.
+    #[cfg(feature = "mutations")]
+    #[arg(long)]
+    mutations: bool,
     /// Where the report goes.
     #[arg(long, default_value = "target/simulate/report.json")]
     report: PathBuf,
@@ -36,12 +40,29 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    #[cfg(feature = "mutations")]
+    if args.mutations {
+        std::panic::set_hook(Box::new(|_| {}));
+        return mutations(&args);
+    }
     // A panic is a finding like any other: it is told with its story.
     std::panic::set_hook(Box::new(|_| {}));
     if let Some(seed) = args.seed {
         return one(seed);
     }
     many(&args)
+}
+
+/// Prints the table of deliberate bugs; fails if one survives.
+#[cfg(feature = "mutations")]
+fn mutations(args: &Args) -> ExitCode {
+    let caught = tidegate_simulation::mutations::prove(args.first, args.seeds);
+    print!("{}", tidegate_simulation::mutations::table(&caught, args.seeds));
+    if caught.iter().all(|c| c.by.is_some()) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn one(seed: u64) -> ExitCode {

@@ -185,6 +185,7 @@ impl Runner<'_> {
                 endpoint,
                 generation,
             } => locked(self.town).repair(&endpoint, generation),
+            Item::Nudge { endpoint } => locked(self.town).nudge(&endpoint),
             Item::Tick { rollout, born } => locked(self.town).fire(&rollout, born),
             Item::Redrive => locked(self.town).redrive(),
             Item::Calm => locked(self.town).calm(),

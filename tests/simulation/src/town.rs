@@ -46,6 +46,8 @@ pub(crate) enum Item {
     Repair { endpoint: String, generation: u64 },
     /// A schedule fires.
     Tick { rollout: String, born: i64 },
+    /// A person sends the event of an endpoint again, if something waits for it.
+    Nudge { endpoint: String },
     /// A person sends what was dead-lettered again.
     Redrive,
     /// A person applies the policy of a plan.

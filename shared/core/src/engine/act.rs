@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 
 use crate::ledger::{Lane, Pending};
+use crate::mutation::Mutation;
 use crate::world::{Outcome, World, WorldError};
 
 /// What came of the effects that were to be done.
@@ -49,6 +50,10 @@ async fn act_in_order<W: World>(world: &W, effects: Vec<&Pending>) -> Acted {
                 if refused {
                     break;
                 }
+            }
+            Err(error) if error.is_passing() && Mutation::SettleUndone.is_on() => {
+                tracing::debug!(%error, "a deliberate bug");
+                acted.settled.push((effect.clone(), Outcome::Done));
             }
             Err(error) if error.is_passing() => {
                 tracing::info!(effect = %effect.id, %error, "to be done later");

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use crate::audit::Context;
 use crate::decision::{Decision, Note};
 use crate::ledger::{AppliedPolicy, Commit, Lane, Pending};
+use crate::mutation::Mutation;
 use crate::name::EventId;
 use crate::notice::{Notice, headline};
 use crate::world::Effect;
@@ -38,7 +39,7 @@ pub(super) fn seal(
         let what = note.draft.what.word().to_owned();
         let Note { draft, about, tell } = note;
         let entry = head.tip.seal(&context, draft);
-        if let Some(tell) = tell {
+        if let Some(tell) = tell.filter(|_| !Mutation::ForgetNotice.is_on()) {
             let notice = Notice {
                 id: format!("{}/{}", pipeline.group, entry.n),
                 at: now,
@@ -64,7 +65,9 @@ pub(super) fn seal(
             ));
             effects.push((lane, Effect::Announce { notice }));
         }
-        entries.push(entry);
+        if !(Mutation::DropEntry.is_on() && entry.n.is_multiple_of(5)) {
+            entries.push(entry);
+        }
     }
     debug_assert!(
         effects.len() <= MOST_EFFECTS,

@@ -10,6 +10,7 @@ use crate::decide::{Input, decide};
 use crate::decision::{Decision, Note};
 use crate::event::{Event, Kind};
 use crate::ledger::{Commit, CommitError, JobRecord, Ledger, Pending, Snapshot};
+use crate::mutation::Mutation;
 use crate::name::{EventId, GroupName, JobName, RolloutId};
 use crate::turn::has_next;
 use crate::world::{Effect, Outcome, World, WorldError};
@@ -208,7 +209,7 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
         commit.done.extend(done);
         commit.done.sort_unstable();
         commit.done.dedup();
-        commit.seen = seen;
+        commit.seen = seen.filter(|_| !Mutation::ForgetMarker.is_on());
         match self.ledger.commit(self.group, &commit).await {
             Ok(()) => {
                 let pipeline = &snapshot.applied.policy.pipeline.name;
@@ -226,6 +227,7 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
                     .extend(said.into_iter().map(|(_, sentence)| sentence));
                 Ok(Round::Committed(Box::new(after(snapshot, commit))))
             }
+            Err(CommitError::Lost) if Mutation::LostIsDone.is_on() => Ok(Round::Idle),
             Err(CommitError::Lost | CommitError::Seen) => Ok(Round::Lost),
             Err(error) => Err(EngineError::Commit(error)),
         }

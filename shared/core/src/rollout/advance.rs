@@ -15,6 +15,7 @@ use crate::decision::Note;
 use crate::event::EndpointStatus;
 use crate::evidence::Verdict;
 use crate::facts::{Facts, Known};
+use crate::mutation::Mutation;
 use crate::notice::Severity;
 use crate::world::{Answer, Endpoint, Question, WorldError};
 
@@ -59,6 +60,7 @@ pub fn advance(
     }
     judge::judge(rollout, facts, now);
     if rollout.serves_candidate()
+        && !Mutation::IgnoreVerdict.is_on()
         && let Verdict::RollBack { guard } = judge::says(rollout)
     {
         let sentence = judge::sentence(rollout, guard);

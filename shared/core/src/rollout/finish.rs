@@ -9,6 +9,7 @@ use super::{Cause, Incumbent, Phase, Reason, Rollout, judge};
 use crate::audit::What;
 use crate::decision::Note;
 use crate::event::Approval;
+use crate::mutation::Mutation;
 use crate::name::PackageVersion;
 use crate::notice::Severity;
 use crate::world::{Effect, Endpoint};
@@ -74,13 +75,13 @@ pub(super) fn rolled_back(
     rollout.ended = Some(now);
     clean_up_candidate(rollout, moves);
     if let Some(incumbent) = &rollout.incumbent
-        && rollout.went_back_by_own_config
+        && (rollout.went_back_by_own_config || Mutation::DeleteChampionsConfig.is_on())
         && incumbent.ours
     {
         // The champion serves by another config now.
         delete_config(&incumbent.config, moves);
     }
-    let is_rejected = reject && why.cause.blames();
+    let is_rejected = reject && why.cause.blames() && !Mutation::KeepHarmfulApproved.is_on();
     if is_rejected {
         moves.effects.push(Effect::SetApproval {
             arn: rollout.candidate.package.clone(),
@@ -266,7 +267,9 @@ pub(super) fn foreign(
 
 /// Deletes what the rollout made for its candidate.
 pub(super) fn clean_up_candidate(rollout: &Rollout, moves: &mut Moves) {
-    delete_config(&rollout.config, moves);
+    if !Mutation::LeaveConfig.is_on() {
+        delete_config(&rollout.config, moves);
+    }
     if !rollout.alone.is_empty() || rollout.all_traffic_since().is_some() {
         delete_config(&rollout.final_config, moves);
     }
@@ -282,6 +285,9 @@ fn delete_config(name: &str, moves: &mut Moves) {
 }
 
 fn stop_ticks(rollout: &Rollout, moves: &mut Moves) {
+    if Mutation::LeaveSchedule.is_on() {
+        return;
+    }
     moves.effects.push(Effect::StopTicks {
         rollout: rollout.id.clone(),
     });

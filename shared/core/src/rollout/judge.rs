@@ -9,6 +9,7 @@ use crate::evidence::{
     verdict_alone,
 };
 use crate::facts::Facts;
+use crate::mutation::Mutation;
 use crate::pipeline::{GuardMetric, Stage};
 use crate::world::{MinuteCounts, Question};
 
@@ -17,6 +18,9 @@ const MINUTES_A_QUESTION: i64 = 1_440;
 
 /// The end of the last minute that counts: `CloudWatch` is late.
 pub(super) fn settled(now: Timestamp, stage: &Stage) -> Timestamp {
+    if Mutation::JudgeUnsettled.is_on() {
+        return floor_minute(now);
+    }
     floor_minute(now) - SignedDuration::from_mins(i64::from(stage.judge.settle_minutes))
 }
 
@@ -134,6 +138,9 @@ fn judge_minute(rollout: &mut Rollout, names: &[String], counts: &MinuteCounts) 
         }
         if is_mixed && let Some(evidence) = rollout.evidence.get_mut(g) {
             evidence.add(&minute);
+            if Mutation::CountMinuteTwice.is_on() {
+                evidence.add(&minute);
+            }
         }
         if is_alone
             && let Some(since) = all_since
@@ -174,7 +181,8 @@ fn measured(rollout: &Rollout, names: &[String], counts: &MinuteCounts, guard: u
     let mut minute = Minute::default();
     for (name, of_guards) in names.iter().zip(&counts.variants) {
         let count = of_guards.get(guard).copied().unwrap_or_default();
-        let is_candidate = *name == rollout.canary || is_reduced_name(name);
+        let is_candidate = (*name == rollout.canary || is_reduced_name(name))
+            != Mutation::SwapSides.is_on();
         let side = if is_candidate {
             &mut minute.canary
         } else {

@@ -11,6 +11,7 @@ use crate::audit::What;
 use crate::decision::Note;
 use crate::evidence::Verdict;
 use crate::facts::Facts;
+use crate::mutation::Mutation;
 use crate::notice::Severity;
 use crate::pipeline::OnLowTraffic;
 use crate::world::{Answer, ConfigSpec, Effect, Endpoint, Question, VariantSpec};
@@ -72,8 +73,8 @@ pub(super) fn prepared(
         return;
     }
     let reason = reason(rollout, endpoint);
-    if rollout.attempts < ATTEMPTS {
-        rollout.attempts += 1;
+    if rollout.attempts < ATTEMPTS || Mutation::RetryForever.is_on() {
+        rollout.attempts = rollout.attempts.saturating_add(1);
         moves.notes.push(
             Note::new(
                 What::RolloutPreparing,
@@ -117,7 +118,7 @@ pub(super) fn smoke(
         return finish::foreign(rollout, endpoint, "its weights", now, moves);
     }
     let mut seen = json!([]);
-    if let Some(question) = smoke_question(rollout) {
+    if let Some(question) = smoke_question(rollout).filter(|_| !Mutation::SkipSmoke.is_on()) {
         if let Some(Answer::Refused(error)) = facts.answer(&question) {
             let sentence = format!(
                 "the smoke requests could not be made: AWS refused {}: {}",
@@ -209,12 +210,15 @@ fn has_share(
     now: Timestamp,
     moves: &mut Moves,
 ) -> bool {
-    if endpoint.config != rollout.config {
+    if endpoint.config != rollout.config && !Mutation::IgnoreForeignConfig.is_on() {
         finish::foreign(rollout, endpoint, "its config", now, moves);
         return false;
     }
     let share = share_of(rollout, endpoint);
     if share == Some(wanted) {
+        return true;
+    }
+    if Mutation::IgnoreForeignWeights.is_on() && share != Some(before) {
         return true;
     }
     if is_confirmed || share != Some(before) {
@@ -291,7 +295,8 @@ pub(super) fn step(
     let (requests, minutes) = judge::traffic_since(rollout, since);
     let is_safe = judge::says(rollout) == Verdict::Safe;
     let early = is_safe && minutes >= FEWEST_MINUTES.min(strategy.minutes);
-    let full = minutes >= strategy.minutes && requests >= strategy.min_requests;
+    let full = minutes >= strategy.minutes && requests >= strategy.min_requests
+        || Mutation::EndStepEarly.is_on();
     if early || full {
         start_step(rollout, index + 1, moves);
         return;
@@ -309,6 +314,7 @@ pub(super) fn step(
         strategy.min_requests
     );
     match strategy.on_low_traffic {
+        _ if Mutation::PromoteOnHold.is_on() => start_step(rollout, index + 1, moves),
         OnLowTraffic::Promote => start_step(rollout, index + 1, moves),
         OnLowTraffic::RollBack => {
             undo::roll_back(
@@ -401,7 +407,7 @@ pub(super) fn baking(
         return;
     }
     let bake = SignedDuration::from_mins(i64::from(rollout.plan.bake_minutes));
-    if now.duration_since(since) < bake {
+    if now.duration_since(since) < bake && !Mutation::SkipBake.is_on() {
         return;
     }
     rollout.phase = Phase::Reducing { since: None };
@@ -459,7 +465,7 @@ pub(super) fn reducing(
         let since = since.unwrap_or(now);
         rollout.phase = Phase::Reducing { since: Some(since) };
         let watch = SignedDuration::from_mins(i64::from(rollout.plan.watch_minutes));
-        if now.duration_since(since) >= watch {
+        if now.duration_since(since) >= watch || Mutation::SkipWatch.is_on() {
             finish::done(rollout, now, moves);
         }
         return;

@@ -19,6 +19,7 @@ use crate::evidence::Counts;
 use crate::facts::{Facts, Known};
 use crate::head::{Champion, Waiting};
 use crate::ledger::AppliedPolicy;
+use crate::mutation::Mutation;
 use crate::name::GroupName;
 use crate::notice::Severity;
 use crate::pipeline::Stage;
@@ -211,7 +212,9 @@ fn may_serve(candidate: &Candidate, stage: &Stage, facts: &Facts) -> Result<(), 
             "its package is gone",
             format!("The package {} does not exist any more.", candidate.package),
         ),
-        Known::Is(package) if package.approval != Approval::Approved => {
+        Known::Is(package)
+            if package.approval != Approval::Approved && !Mutation::StartUnapproved.is_on() =>
+        {
             Err(Start::Refused(Box::new(
                 Note::new(
                     What::ApprovalIgnored,

@@ -9,6 +9,7 @@ use super::{Phase, Reason, Rollout, UNDO_ATTEMPTS, Undo, finish, judge, start};
 use crate::audit::What;
 use crate::decision::Note;
 use crate::event::EndpointStatus;
+use crate::mutation::Mutation;
 use crate::notice::Severity;
 use crate::world::{ConfigSpec, Effect, Endpoint};
 
@@ -18,13 +19,13 @@ pub fn roll_back(rollout: &mut Rollout, why: Reason, now: Timestamp, moves: &mut
     if !rollout.is_running() || matches!(rollout.phase, Phase::RollingBack { .. }) {
         return;
     }
-    let undo = if rollout.serves_candidate() {
+    let undo = if rollout.serves_candidate() && !Mutation::SkipShiftBack.is_on() {
         Undo::Shift
     } else {
         Undo::Restore
     };
     let phase = rollout.phase_word();
-    moves.cancel = true;
+    moves.cancel = !Mutation::KeepPendingOnRollback.is_on();
     moves.effects.clear();
     rollout.attempts = 0;
     rollout.told_of_wait = false;
@@ -86,6 +87,12 @@ pub(super) fn look(
             return;
         }
     }
+    if Mutation::NeverGoBack.is_on() && rollout.has_canary() {
+        return;
+    }
+    if Mutation::DeleteChampionsEndpoint.is_on() {
+        rollout.incumbent = None;
+    }
     let Some(incumbent) = rollout.incumbent.clone() else {
         if is_spent(rollout, now, moves) {
             return;
@@ -128,7 +135,11 @@ fn restore(rollout: &Rollout, incumbent: &super::Incumbent, is_reduced: bool, mo
         // The variant is in both configs, so it keeps its count and, alone, all the weight.
         moves.effects.push(Effect::UpdateEndpoint {
             endpoint: rollout.endpoint.clone(),
-            config: incumbent.config.clone(),
+            config: if Mutation::BackToCanary.is_on() {
+                rollout.config.clone()
+            } else {
+                incumbent.config.clone()
+            },
             retain: true,
         });
         return;

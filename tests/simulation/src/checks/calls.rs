@@ -76,6 +76,17 @@ impl Town {
         self.hold(Invariant::RollbackUnblocked, !goes_back, || {
             format!("{name} is on its way back and is updated to {config}")
         });
+        let first_calls = rollout.as_ref().is_none_or(|r| {
+            let place = self.aws.endpoints.get(name);
+            let canary = place
+                .filter(|p| p.is.config == r.config && r.has_canary())
+                .and_then(|p| p.is.variant(&r.canary));
+            let has_traffic = canary.is_some_and(|v| v.weight > 0.0);
+            !(has_traffic && matches!(r.phase, Phase::RollingBack { .. }))
+        });
+        self.hold(Invariant::RollbackUnblocked, first_calls, || {
+            format!("{name} goes back by a deployment before the canary's traffic is taken away")
+        });
         let is_of_candidate = rollout
             .is_some_and(|r| r.config == config || r.final_config == config);
         let most = if is_of_candidate {

@@ -104,6 +104,13 @@ impl Look<'_> {
         for rollout in &commit.finished {
             self.ends(rollout);
         }
+        let old: Vec<_> = self.before.head.rollouts.values().map(|r| r.id.clone()).collect();
+        for id in old {
+            let is_there = head.rollout(&id).is_some() || commit.finished.iter().any(|r| r.id == id);
+            self.hold(Invariant::OneRollout, is_there, || {
+                format!("{id} is neither under way nor finished any more")
+            });
+        }
     }
 
     fn old(&self, rollout: &Rollout) -> Option<Rollout> {

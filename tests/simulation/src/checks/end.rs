@@ -79,6 +79,9 @@ impl Town {
         for plan in 0..self.story.plans.len() {
             self.is_tidy(plan);
             self.serves_what_it_may(plan);
+            if self.story.is_plain {
+                self.good_arrives(plan);
+            }
         }
     }
 
@@ -93,6 +96,33 @@ impl Town {
             let is_told = self.aws.notices.contains_key(&id);
             self.hold(Invariant::PeopleTold, is_told, || {
                 format!("the notice {id} was never published")
+            });
+        }
+    }
+
+    /// In a plain story the newest good version that passed the gate serves everywhere.
+    fn good_arrives(&mut self, plan: usize) {
+        let trained = self.story.acts.iter().filter_map(|act| match act.what {
+            crate::story::What::Train { job, auc, fate } => Some((act.at, job, auc, fate)),
+            _ => None,
+        });
+        let newest = trained
+            .filter(|(_, _, auc, fate)| *auc >= 900 && !fate.is_harmful())
+            .max_by_key(|(at, ..)| *at);
+        let Some((_, job, ..)) = newest else { return };
+        let arn = self.package_of_job(plan, job);
+        for stage in 0..self.plan(plan).stages {
+            let name = self.plan(plan).endpoint(stage);
+            let serving = self.aws.endpoints.get(&name).and_then(|place| {
+                let [variant] = place.is.variants.as_slice() else {
+                    return None;
+                };
+                let found = self.aws.package_of(&place.is.config, &variant.name)?;
+                Some(found.package.arn.clone())
+            });
+            let is_there = arn.is_some() && serving == arn;
+            self.hold(Invariant::GoodArrives, is_there, || {
+                format!("{name} is served by {serving:?}, not by {arn:?}")
             });
         }
     }
@@ -169,9 +199,17 @@ impl Town {
         let has_failed = finished.iter().any(|r| matches!(r.phase, Phase::Failed { .. }));
         let prefix = format!("{}-", self.plan(plan).name());
         let group = self.plan(plan).group();
+        let policy = self
+            .books
+            .groups
+            .get(&self.group(plan))
+            .and_then(|p| p.policy.as_ref());
+        let is_stage = |name: &str| {
+            policy.is_some_and(|a| a.policy.stages.iter().any(|s| s.endpoint.as_str() == name))
+        };
         let mut unapproved = Vec::new();
         for (name, place) in &self.aws.endpoints {
-            if !name.starts_with(&prefix) {
+            if !name.starts_with(&prefix) || !is_stage(name) {
                 continue;
             }
             for variant in place.is.variants.iter().filter(|v| v.weight > 0.0) {

@@ -180,7 +180,7 @@ impl Town {
     }
 
     /// The package of a plan's training job.
-    pub(super) fn package_of_job(&self, plan: usize, job: u32) -> Option<String> {
+    pub(crate) fn package_of_job(&self, plan: usize, job: u32) -> Option<String> {
         let artifact = format!("s3://models/{}/output/model.tar.gz", self.plan(plan).job(job));
         let mut all = self.aws.packages.values();
         all.find(|p| p.package.artifacts.contains(&artifact))
