@@ -19,7 +19,7 @@ export CARGO_TERM_COLOR ?= auto
 
 
 .PHONY: help setup build run world story test test-rust test-python check fmt clippy deny infra \
-	bench-footprint clean
+	simulate mutations bench-footprint clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -80,6 +80,14 @@ deny: $(STAMPS)/deny
 
 infra: $(STAMPS)/python
 	@$(PY) infra/check.py
+
+simulate: ## core under faults on a virtual clock: SEEDS=n stories from FIRST=n on, or SEED=n alone with its log
+	@cargo build --quiet --profile simulation -p tidegate-simulation
+	target/simulation/simulate $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000) --first $(or $(FIRST),0))
+
+mutations: ## deliberate bugs in core, and which promise of the simulation catches each
+	@cargo build --quiet --profile simulation -p tidegate-simulation --features mutations --target-dir target/mutations
+	target/mutations/simulation/simulate --mutations --seeds $(or $(SEEDS),1000)
 
 bench-footprint: $(STAMPS)/python ## size, start time and memory of the four release binaries
 	@$(PY) tests/bench/footprint.py --build

@@ -22,7 +22,7 @@ macro_rules! mutations {
 
 mutations! {
     DropVersionCondition, "the ledger does not compare the head's version";
-    DropMarkerCondition, "the ledger does not look for the event's marker";
+    IgnoreMarker, "the ledger does not look for the event's marker";
     ForgetMarker, "a decision is committed without the event's marker";
     LostIsDone, "a lost race is taken for a decision";
     TimeBackwards, "a late event turns the state's time back";
@@ -43,6 +43,7 @@ mutations! {
     CountMinuteTwice, "a minute counts twice in the evidence";
     JudgeUnsettled, "minutes count before CloudWatch has them";
     SwapSides, "champion and canary are mistaken for each other";
+    SharedNameIsCanarys, "a variant name of both is the candidate's also before it had all the traffic";
     IgnoreVerdict, "the verdict is not looked at";
     WeightsDontSum, "weights do not sum to 100";
     SkipBake, "the bake is left out";

@@ -44,6 +44,8 @@ pub(crate) struct Aws {
     /// Minutes of which CloudWatch has nothing, and hours with hardly any requests.
     pub(crate) gaps: Vec<(i64, i64)>,
     pub(crate) lulls: Vec<(i64, i64)>,
+    /// What a slow function made for a rollout that another had ended meanwhile: a known gap.
+    pub(crate) orphans: BTreeSet<String>,
     /// Variants that answered their smoke requests, with the config that they serve by.
     pub(crate) smoked: BTreeSet<(String, String)>,
 }

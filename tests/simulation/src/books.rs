@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_core::audit::{Entry, Verifier};
 use tidegate_core::head::Head;
-use tidegate_core::ledger::{
-    AppliedPolicy, Commit, CommitError, JobRecord, Pending, Route,
-};
+use tidegate_core::ledger::{AppliedPolicy, Commit, CommitError, JobRecord, Pending, Route};
 use tidegate_core::mutation::Mutation;
 use tidegate_core::name::{EventId, GroupName, JobName, RolloutId};
 use tidegate_core::rollout::Rollout;
@@ -72,7 +70,7 @@ impl Books {
                     .is_some_and(|e| partition.seen.contains(e)),
             ),
         };
-        if is_seen && !Mutation::DropMarkerCondition.is_on() {
+        if is_seen && !Mutation::IgnoreMarker.is_on() {
             return Some(CommitError::Seen);
         }
         (version != commit.expected && !Mutation::DropVersionCondition.is_on())
@@ -89,13 +87,17 @@ impl Books {
             partition.pending.remove(id);
         }
         for pending in &commit.add {
-            partition.pending.insert(pending.id.clone(), pending.clone());
+            partition
+                .pending
+                .insert(pending.id.clone(), pending.clone());
         }
         for job in &commit.jobs {
             partition.jobs.insert(job.job.clone(), job.clone());
         }
         for rollout in &commit.finished {
-            partition.finished.insert(rollout.id.clone(), rollout.clone());
+            partition
+                .finished
+                .insert(rollout.id.clone(), rollout.clone());
         }
         if commit.policy.is_some() {
             partition.policy.clone_from(&commit.policy);

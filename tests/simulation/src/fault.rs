@@ -41,7 +41,7 @@ faults! {
     Stale = "stale-read", "A list of packages does not have the newest yet.";
     Torn = "torn-read", "A query of the ledger reads its effects before, its head after a commit.";
     LostRace = "lost-race", "A commit finds that somebody else was first.";
-    Conflict = "conflict", "DynamoDB cancels a transaction with TransactionConflict.";
+    Conflict = "conflict", "A transaction is cancelled because another is at the same item.";
     TickDoubled = "tick-doubled", "A schedule fires twice.";
     TickLate = "tick-late", "A tick comes minutes after its time.";
     TickLost = "tick-lost", "A tick does not come.";

@@ -45,6 +45,7 @@ invariants! {
     WeightsSum = "weights-sum", "The shares of traffic that are asked for are those of the policy and sum to all of it.";
     StepsEarned = "steps-earned", "A step ends when its time and requests are reached, its guards say safe, or the policy says so.";
     MinutesOnce = "minutes-once", "A minute counts once, in order, and not before it is settled.";
+    MinutesTrue = "minutes-true", "No request to the champion is counted as one to the canary.";
     HarmGoesBack = "harm-goes-back", "A verdict of harm takes a rollout back at once, and clear harm is seen.";
     BadNeverChampion = "bad-never-champion", "A version that does clear harm is not left as champion where there was one to compare with.";
     BlameIsFair = "blame-is-fair", "A finding on data from before the candidate had all the traffic takes nothing back; a refused deployment rejects nothing.";

@@ -57,7 +57,10 @@ fn main() -> ExitCode {
 #[cfg(feature = "mutations")]
 fn mutations(args: &Args) -> ExitCode {
     let caught = tidegate_simulation::mutations::prove(args.first, args.seeds);
-    print!("{}", tidegate_simulation::mutations::table(&caught, args.seeds));
+    print!(
+        "{}",
+        tidegate_simulation::mutations::table(&caught, args.seeds)
+    );
     if caught.iter().all(|c| c.by.is_some()) {
         ExitCode::SUCCESS
     } else {
@@ -70,16 +73,12 @@ fn one(seed: u64) -> ExitCode {
     for line in &told.log {
         println!("{line}");
     }
-    match told.broken {
-        None => {
-            println!("seed {seed} keeps every promise");
-            ExitCode::SUCCESS
-        }
-        Some(_) => {
-            explain(seed);
-            ExitCode::FAILURE
-        }
+    if told.broken.is_none() {
+        println!("seed {seed} keeps every promise");
+        return ExitCode::SUCCESS;
     }
+    explain(seed);
+    ExitCode::FAILURE
 }
 
 /// Cuts a story down and prints it.
@@ -110,7 +109,12 @@ fn explain(seed: u64) {
         println!("{line}");
     }
     if let Some(broken) = told.broken {
-        println!("{} BREAKS {}: {}", broken.at, broken.invariant.word(), broken.what);
+        println!(
+            "{} BREAKS {}: {}",
+            broken.at,
+            broken.invariant.word(),
+            broken.what
+        );
     }
     println!("\nagain: make simulate SEED={seed}");
 }

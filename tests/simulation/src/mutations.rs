@@ -66,6 +66,10 @@ pub fn table(caught: &[Caught], seeds: u64) -> String {
         let _ = writeln!(text, "| {} | {by} | {after} |", one.bug.says());
     }
     let survivors = caught.iter().filter(|c| c.by.is_none()).count();
-    let _ = writeln!(text, "\n{} deliberate bugs, {survivors} survive", caught.len());
+    let _ = writeln!(
+        text,
+        "\n{} deliberate bugs, {survivors} survive",
+        caught.len()
+    );
     text
 }

@@ -11,6 +11,7 @@ use tidegate_core::event::EndpointStatus;
 use tidegate_core::ledger::{
     Commit, CommitError, JobRecord, Ledger, LedgerError, Route, RouteKind, Snapshot,
 };
+use tidegate_core::mutation::Mutation;
 use tidegate_core::name::{EventId, GroupName, JobName, RolloutId};
 use tidegate_core::rollout::Rollout;
 use tidegate_core::world::{
@@ -116,7 +117,8 @@ impl Port<'_> {
         }
         let answer = does(&mut self.town(), key);
         // The answer's way back, on which the function may die too.
-        self.wait(5 + i64::try_from(key % 40).unwrap_or_default()).await;
+        self.wait(5 + i64::try_from(key % 40).unwrap_or_default())
+            .await;
         if luck == Luck::Unanswered {
             return error(WorldErrorKind::Unavailable);
         }
@@ -166,14 +168,18 @@ fn is_the_endpoint(there: &Endpoint, config: &str) -> Result<Outcome, WorldError
 
 impl World for Port<'_> {
     async fn ask(&self, question: &Question) -> Result<Answer, WorldError> {
-        self.call(name_of(question), |town, key| Ok(answer(town, question, key)))
-            .await
+        self.call(name_of(question), |town, key| {
+            Ok(answer(town, question, key))
+        })
+        .await
     }
 
     async fn perform(&self, effect: &Effect) -> Result<Outcome, WorldError> {
         self.town().check_effect(effect);
         match effect {
-            Effect::CreateEndpoint { endpoint, config, .. } => {
+            Effect::CreateEndpoint {
+                endpoint, config, ..
+            } => {
                 let call = "CreateEndpoint";
                 let name = endpoint.as_str();
                 if let Some(there) = self.described(name).await? {
@@ -190,7 +196,11 @@ impl World for Port<'_> {
                     return is_the_endpoint(&there, config);
                 }
             }
-            Effect::UpdateEndpoint { endpoint, config, retain } => {
+            Effect::UpdateEndpoint {
+                endpoint,
+                config,
+                retain,
+            } => {
                 let call = "UpdateEndpoint";
                 let name = endpoint.as_str();
                 let now = needed(self.described(name).await?, call, name)?;
@@ -235,8 +245,10 @@ impl World for Port<'_> {
             Effect::DeleteEndpoint { endpoint } => {
                 let name = endpoint.as_str();
                 if self.described(name).await?.is_some() {
-                    self.call("DeleteEndpoint", |town, _| town.delete_endpoint(By::Us, name))
-                        .await?;
+                    self.call("DeleteEndpoint", |town, _| {
+                        town.delete_endpoint(By::Us, name)
+                    })
+                    .await?;
                 }
             }
             Effect::SetApproval { arn, approval, why } => {
@@ -254,7 +266,11 @@ impl World for Port<'_> {
                 })
                 .await?;
             }
-            other => return self.call(call_of(other), |town, _| perform(town, other)).await,
+            other => {
+                return self
+                    .call(call_of(other), |town, _| perform(town, other))
+                    .await;
+            }
         }
         Ok(Outcome::Done)
     }
@@ -346,7 +362,12 @@ fn answer(town: &mut Town, question: &Question, key: u64) -> Answer {
             variant,
             payloads,
             ..
-        } => Some(Answer::Smoke(smoke(town, endpoint.as_str(), variant, payloads))),
+        } => Some(Answer::Smoke(smoke(
+            town,
+            endpoint.as_str(),
+            variant,
+            payloads,
+        ))),
         Question::MonitoringSchedule(name) => {
             let endpoint = name.as_str().strip_suffix("-data");
             endpoint.map(|endpoint| {
@@ -367,7 +388,11 @@ fn answer(town: &mut Town, question: &Question, key: u64) -> Answer {
 }
 
 fn smoke(town: &mut Town, endpoint: &str, variant: &str, payloads: &[String]) -> Vec<SmokeAnswer> {
-    let config = town.aws.endpoints.get(endpoint).map(|p| p.is.config.clone());
+    let config = town
+        .aws
+        .endpoints
+        .get(endpoint)
+        .map(|p| p.is.config.clone());
     let rate = config
         .as_ref()
         .map_or(10_000, |config| town.aws.bad_rate(config, variant));
@@ -389,22 +414,25 @@ fn smoke(town: &mut Town, endpoint: &str, variant: &str, payloads: &[String]) ->
 /// Does an effect that takes one call.
 fn perform(town: &mut Town, effect: &Effect) -> Result<Outcome, WorldError> {
     match effect {
-        Effect::RegisterPackage(spec) => return town.register(spec),
+        Effect::RegisterPackage(spec) => return Ok(town.register(spec)),
         Effect::CreateModel(spec) => town.create_model(spec)?,
         Effect::DeleteModel { name } => town.delete_model(name),
         Effect::CreateEndpointConfig(spec) => town.create_config(spec)?,
         Effect::DeleteEndpointConfig { name } => town.delete_config(name),
-        Effect::StartTicks { group, stage, rollout } => {
-            if !town.aws.schedules.contains_key(&rollout.0) {
-                let born = town.now;
-                town.aws.schedules.insert(
-                    rollout.0.clone(),
-                    Schedule {
-                        group: group.to_string(),
-                        stage: stage.to_string(),
-                        born,
-                    },
-                );
+        Effect::StartTicks {
+            group,
+            stage,
+            rollout,
+        } => {
+            let born = town.now;
+            let is_new = !town.aws.schedules.contains_key(&rollout.0);
+            let made = town.aws.schedules.entry(rollout.0.clone());
+            made.or_insert_with(|| Schedule {
+                group: group.to_string(),
+                stage: stage.to_string(),
+                born,
+            });
+            if is_new {
                 let rollout = rollout.0.clone();
                 town.due(born + MINUTE, Item::Tick { rollout, born });
             }
@@ -421,8 +449,7 @@ fn perform(town: &mut Town, effect: &Effect) -> Result<Outcome, WorldError> {
             });
         }
         Effect::Tell { notice, .. } => town.publish(notice),
-        Effect::Announce { .. } => {}
-        // The others take two calls.
+        // An announcement is for others; the rest takes two calls.
         _ => {}
     }
     Ok(Outcome::Done)
@@ -430,7 +457,8 @@ fn perform(town: &mut Town, effect: &Effect) -> Result<Outcome, WorldError> {
 
 impl Ledger for Port<'_> {
     async fn route(&self, route: &Route) -> Result<Option<GroupName>, LedgerError> {
-        self.read(|town| town.books.routes.get(route).cloned()).await
+        self.read(|town| town.books.routes.get(route).cloned())
+            .await
     }
 
     async fn routes(&self, kind: RouteKind) -> Result<Vec<(Route, GroupName)>, LedgerError> {
@@ -470,7 +498,8 @@ impl Ledger for Port<'_> {
                 applied: partition.policy.clone()?,
                 head: partition.head.clone(),
                 pending: pending?,
-                seen: event.is_some_and(|e| partition.seen.contains(e)),
+                seen: event.is_some_and(|e| partition.seen.contains(e))
+                    && !Mutation::IgnoreMarker.is_on(),
             })
         }))
     }
@@ -499,7 +528,8 @@ impl Ledger for Port<'_> {
             }
             town.commit(group, commit)?;
         }
-        self.wait(5 + i64::try_from(key % 40).unwrap_or_default()).await;
+        self.wait(5 + i64::try_from(key % 40).unwrap_or_default())
+            .await;
         if luck == Luck::Unanswered {
             return Err(away().into());
         }

@@ -70,7 +70,9 @@ fn finish(story: &Story, mut told: Told) -> Told {
     told.checked.add(&watch.checked);
     told.broken = watch.broken.map(|(invariant, what)| Broken {
         invariant,
-        what: calm.broken.map_or(what, |b| format!("even without faults: {}", b.what)),
+        what: calm
+            .broken
+            .map_or(what, |b| format!("even without faults: {}", b.what)),
         at: "the end".to_owned(),
     });
     told
@@ -338,7 +340,11 @@ fn is_ready(town: &Town, mail: &Mail) -> bool {
     let Some(rollout) = &mail.rollout else {
         return false;
     };
-    let mut all = town.books.groups.values().flat_map(|p| p.head.rollouts.values());
+    let mut all = town
+        .books
+        .groups
+        .values()
+        .flat_map(|p| p.head.rollouts.values());
     let of = all.find(|r| r.id.0 == *rollout);
     of.and_then(|r| town.aws.endpoints.get(r.endpoint.as_str()))
         .is_some_and(|p| p.is.status == EndpointStatus::InService)

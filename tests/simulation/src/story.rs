@@ -150,6 +150,7 @@ impl Story {
     }
 
     /// The same without any fault of delivery or calls.
+    #[must_use]
     pub fn without_weather(&self) -> Self {
         Self {
             weather: Weather::default(),

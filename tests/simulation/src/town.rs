@@ -186,7 +186,9 @@ impl Town {
 
     /// Whether a spell lasts.
     pub(crate) fn is_spell(&self, fault: Fault) -> bool {
-        self.spells.get(&fault).is_some_and(|until| self.now < *until)
+        self.spells
+            .get(&fault)
+            .is_some_and(|until| self.now < *until)
     }
 
     /// Writes a line of the log, if it is kept.

@@ -176,13 +176,14 @@ fn measured(rollout: &Rollout, names: &[String], counts: &MinuteCounts, guard: u
     let is_reduced_name = |name: &str| {
         matches!(rollout.phase, Phase::Reducing { .. })
             && name == rollout.final_variant
-            && all_since.is_some_and(|since| counts.at >= since)
+            && (all_since.is_some_and(|since| counts.at >= since)
+                || Mutation::SharedNameIsCanarys.is_on())
     };
     let mut minute = Minute::default();
     for (name, of_guards) in names.iter().zip(&counts.variants) {
         let count = of_guards.get(guard).copied().unwrap_or_default();
-        let is_candidate = (*name == rollout.canary || is_reduced_name(name))
-            != Mutation::SwapSides.is_on();
+        let is_candidate =
+            (*name == rollout.canary || is_reduced_name(name)) != Mutation::SwapSides.is_on();
         let side = if is_candidate {
             &mut minute.canary
         } else {

@@ -295,9 +295,8 @@ pub(super) fn step(
     let (requests, minutes) = judge::traffic_since(rollout, since);
     let is_safe = judge::says(rollout) == Verdict::Safe;
     let early = is_safe && minutes >= FEWEST_MINUTES.min(strategy.minutes);
-    let full = minutes >= strategy.minutes && requests >= strategy.min_requests
-        || Mutation::EndStepEarly.is_on();
-    if early || full {
+    let full = minutes >= strategy.minutes && requests >= strategy.min_requests;
+    if early || full || Mutation::EndStepEarly.is_on() {
         start_step(rollout, index + 1, moves);
         return;
     }

@@ -1,9 +1,9 @@
 //! Shares of traffic: asked for in whole percents, compared with what the endpoint has, and what
 //! somebody else changed told apart from what is still on its way.
 
-use crate::mutation::Mutation;
 use super::moves::Moves;
 use super::{Phase, Rollout};
+use crate::mutation::Mutation;
 use crate::world::{Effect, Endpoint};
 
 /// What somebody else changed of an endpoint that was asked for a change, if anything.
@@ -52,7 +52,12 @@ pub(super) fn shift(rollout: &Rollout, share: u8, moves: &mut Moves) {
     debug_assert!(share <= 100);
     let mut weights = std::collections::BTreeMap::new();
     if let Some(incumbent) = &rollout.incumbent {
-        let of_canary = share.min(100) / if Mutation::WeightsDontSum.is_on() { 2 } else { 1 };
+        let of_canary = share.min(100)
+            / if Mutation::WeightsDontSum.is_on() {
+                2
+            } else {
+                1
+            };
         weights.insert(incumbent.variant.clone(), 100 - of_canary);
     }
     weights.insert(rollout.canary.clone(), share.min(100));

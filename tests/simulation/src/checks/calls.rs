@@ -37,7 +37,7 @@ impl Town {
     }
 
     /// Counts a call of a rollout, and holds it to be within its bound.
-    fn count_call(&mut self, endpoint: &str, what: String, most: u32) {
+    fn count_call(&mut self, endpoint: &str, what: &str, most: u32) {
         let rollout = self.rollout_of(endpoint).map_or(String::new(), |r| r.id.0);
         let group = self.group(self.plan_of(endpoint));
         let Some(partition) = self.books.groups.get_mut(&group) else {
@@ -46,7 +46,7 @@ impl Town {
         let n = partition
             .memory
             .calls
-            .entry((rollout, what.clone()))
+            .entry((rollout, what.to_owned()))
             .or_default();
         *n += 1;
         let n = *n;
@@ -69,10 +69,13 @@ impl Town {
         });
         let rollout = self.rollout_of(name);
         let is_final = rollout.as_ref().is_some_and(|r| r.final_config == config);
-        self.hold(Invariant::NothingOverwritten, !(is_reweighted && is_final), || {
-            format!("{name}: somebody's weights are overwritten by {config}")
-        });
-        let goes_back = self.is_late_forward(name, |r| r.config == config || r.final_config == config);
+        self.hold(
+            Invariant::NothingOverwritten,
+            !(is_reweighted && is_final),
+            || format!("{name}: somebody's weights are overwritten by {config}"),
+        );
+        let goes_back =
+            self.is_late_forward(name, |r| r.config == config || r.final_config == config);
         self.hold(Invariant::RollbackUnblocked, !goes_back, || {
             format!("{name} is on its way back and is updated to {config}")
         });
@@ -81,21 +84,21 @@ impl Town {
             let canary = place
                 .filter(|p| p.is.config == r.config && r.has_canary())
                 .and_then(|p| p.is.variant(&r.canary));
-            let has_traffic = canary.is_some_and(|v| v.weight > 0.0);
+            let has_traffic = canary.is_some_and(|v| v.weight > 0.0) && !is_reweighted;
             !(has_traffic && matches!(r.phase, Phase::RollingBack { .. }))
         });
         self.hold(Invariant::RollbackUnblocked, first_calls, || {
             format!("{name} goes back by a deployment before the canary's traffic is taken away")
         });
-        let is_of_candidate = rollout
-            .is_some_and(|r| r.config == config || r.final_config == config);
+        let is_of_candidate =
+            rollout.is_some_and(|r| r.config == config || r.final_config == config);
         let most = if is_of_candidate {
             // A call whose answer was lost may be made again.
             2 * u32::from(ATTEMPTS)
         } else {
             u32::from(UNDO_ATTEMPTS) + 3
         };
-        self.count_call(name, format!("deploy {config}"), most);
+        self.count_call(name, &format!("deploy {config}"), most);
     }
 
     /// Whether a rollout goes back for longer than a function runs, and this leads forward.
@@ -136,12 +139,11 @@ impl Town {
                 .aws
                 .endpoints
                 .get(name)
-                .map_or((String::new(), false), |p| (p.is.config.clone(), p.is_reweighted));
+                .map_or((String::new(), false), |p| {
+                    (p.is.config.clone(), p.is_reweighted)
+                });
             let is_tried = rollout.plan.smoke.is_empty()
-                || self
-                    .aws
-                    .smoked
-                    .contains(&(config, rollout.canary.clone()));
+                || self.aws.smoked.contains(&(config, rollout.canary.clone()));
             self.hold(Invariant::SmokeFirst, is_tried, || {
                 format!("{} gets {share} % before its smoke requests", rollout.id)
             });
@@ -158,7 +160,7 @@ impl Town {
         } else {
             u32::from(UNDO_ATTEMPTS) + 3
         };
-        self.count_call(name, format!("give {share} %"), most);
+        self.count_call(name, &format!("give {share} %"), most);
     }
 
     /// SNS has a notice.
@@ -184,14 +186,10 @@ impl Town {
 
     /// A function looked at a rollout, and no fault hit it.
     pub(crate) fn looked(&mut self, rollout: &str, was_ready: bool) {
-        let digit = self
-            .aws
-            .endpoints
-            .iter()
-            .find_map(|(name, place)| {
-                let of = self.rollout_of(name)?;
-                (of.id.0 == rollout).then_some((of, place))
-            });
+        let digit = self.aws.endpoints.iter().find_map(|(name, place)| {
+            let of = self.rollout_of(name)?;
+            (of.id.0 == rollout).then_some((of, place))
+        });
         let Some((of, place)) = digit else { return };
         let Phase::RollingBack { .. } = of.phase else {
             return;
@@ -202,7 +200,8 @@ impl Town {
             .variant(&of.canary)
             .is_some_and(|v| v.desired_weight > 0.0)
             && place.is.config == of.config
-            && of.incumbent.is_some();
+            && of.has_canary()
+            && !place.is_reweighted;
         if !(was_ready && is_ready && has_traffic) {
             return;
         }

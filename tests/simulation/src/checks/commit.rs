@@ -33,6 +33,8 @@ pub(super) struct Look<'a> {
     pub(super) watch: &'a mut Watch,
     pub(super) before: &'a mut Partition,
     pub(super) aws: &'a Aws,
+    /// Requests a minute to each endpoint of the pipeline.
+    pub(super) traffic: u64,
     pub(super) now: i64,
     pub(super) commit: &'a Commit,
     pub(super) group: &'a GroupName,
@@ -51,12 +53,16 @@ impl Town {
             return Err(refusal);
         }
         for pending in &commit.add {
-            self.books.committed.insert(hash(&pending.effect.in_words()));
+            self.books
+                .committed
+                .insert(hash(&pending.effect.in_words()));
         }
+        let traffic = self.plan(self.plan_of(group.as_str())).traffic;
         let mut look = Look {
             watch: &mut self.watch,
             before: self.books.groups.entry(group.clone()).or_default(),
             aws: &self.aws,
+            traffic,
             now: self.now,
             commit,
             group,
@@ -104,9 +110,16 @@ impl Look<'_> {
         for rollout in &commit.finished {
             self.ends(rollout);
         }
-        let old: Vec<_> = self.before.head.rollouts.values().map(|r| r.id.clone()).collect();
+        let old: Vec<_> = self
+            .before
+            .head
+            .rollouts
+            .values()
+            .map(|r| r.id.clone())
+            .collect();
         for id in old {
-            let is_there = head.rollout(&id).is_some() || commit.finished.iter().any(|r| r.id == id);
+            let is_there =
+                head.rollout(&id).is_some() || commit.finished.iter().any(|r| r.id == id);
             self.hold(Invariant::OneRollout, is_there, || {
                 format!("{id} is neither under way nor finished any more")
             });
@@ -138,7 +151,9 @@ impl Look<'_> {
             broken = Some(error.to_string());
         }
         let is_whole = broken.is_none();
-        self.hold(Invariant::AuditChain, is_whole, || broken.unwrap_or_default());
+        self.hold(Invariant::AuditChain, is_whole, || {
+            broken.unwrap_or_default()
+        });
     }
 
     /// What an event alone leads to is written with the event's marker.
@@ -162,7 +177,9 @@ impl Look<'_> {
             .as_ref()
             .is_none_or(|e| !self.before.seen.contains(e));
         let seen = self.commit.seen.clone();
-        self.hold(Invariant::OncePerEvent, is_new, || format!("{seen:?} took effect twice"));
+        self.hold(Invariant::OncePerEvent, is_new, || {
+            format!("{seen:?} took effect twice")
+        });
     }
 
     fn is_bounded(&mut self) {
@@ -297,9 +314,11 @@ impl Look<'_> {
     /// A rollout that is over.
     fn ends(&mut self, rollout: &Rollout) {
         let is_first = !self.before.finished.contains_key(&rollout.id);
-        self.hold(Invariant::OneRolloutPerApproval, is_first && !rollout.is_running(), || {
-            format!("the rollout {} ended twice or runs still", rollout.id)
-        });
+        self.hold(
+            Invariant::OneRolloutPerApproval,
+            is_first && !rollout.is_running(),
+            || format!("the rollout {} ended twice or runs still", rollout.id),
+        );
         self.before.memory.rollouts.insert(rollout.id.clone());
         if let Some(old) = self.old(rollout) {
             rollout::moves(self, &old, rollout);
@@ -314,7 +333,10 @@ impl Look<'_> {
         if let Phase::RolledBack { why } = &rollout.phase {
             let is_deployment = matches!(why.cause, Cause::Deployment | Cause::LowTraffic);
             self.hold(Invariant::BlameIsFair, !(is_deployment && rejected), || {
-                format!("{} is rejected for {:?}", rollout.candidate.version, why.cause)
+                format!(
+                    "{} is rejected for {:?}",
+                    rollout.candidate.version, why.cause
+                )
             });
             let policy = self.before.policy.as_ref().map(|a| &a.policy.pipeline);
             let rejects = policy.is_some_and(|p| {

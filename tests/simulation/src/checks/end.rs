@@ -33,7 +33,8 @@ pub(crate) fn end_of(town: &Town) -> End {
     }
     for (arn, found) in &town.aws.packages {
         let package = &found.package;
-        end.packages.insert(arn.clone(), format!("{:?}", package.approval));
+        end.packages
+            .insert(arn.clone(), format!("{:?}", package.approval));
     }
     for (name, place) in &town.aws.endpoints {
         let serving = place.is.variants.iter().map(|v| {
@@ -65,16 +66,22 @@ impl Town {
         });
         let mut left = Vec::new();
         for partition in self.books.groups.values() {
-            left.extend(partition.head.rollouts.values().map(|r| {
-                format!("{} is {} ({:?})", r.id, r.phase_word(), r.phase)
-            }));
+            left.extend(
+                partition
+                    .head
+                    .rollouts
+                    .values()
+                    .map(|r| format!("{} is {} ({:?})", r.id, r.phase_word(), r.phase)),
+            );
             let waiting = partition.head.waiting.iter();
-            left.extend(waiting.map(|(stage, w)| {
-                format!("{} waits for {stage}", w.candidate.version)
-            }));
+            left.extend(
+                waiting.map(|(stage, w)| format!("{} waits for {stage}", w.candidate.version)),
+            );
             left.extend(partition.pending.values().map(|p| p.effect.in_words()));
         }
-        self.hold(Invariant::EverythingEnds, left.is_empty(), || left.join("; "));
+        self.hold(Invariant::EverythingEnds, left.is_empty(), || {
+            left.join("; ")
+        });
         self.everybody_was_told();
         for plan in 0..self.story.plans.len() {
             self.is_tidy(plan);
@@ -153,8 +160,7 @@ impl Town {
             }
             let is_champions = |c: &String| {
                 let mut places = self.aws.endpoints.values();
-                champions.iter().any(|(config, _)| config == c)
-                    || places.any(|p| p.is.config == *c)
+                champions.iter().any(|(config, _)| config == c) || places.any(|p| p.is.config == *c)
             };
             let configs: &[&String] = match &rollout.phase {
                 Phase::RolledBack { .. } | Phase::Superseded { .. } => {
@@ -170,7 +176,9 @@ impl Town {
                 }
             }
         }
-        let has_failed = finished.iter().any(|r| matches!(r.phase, Phase::Failed { .. }));
+        let has_failed = finished
+            .iter()
+            .any(|r| matches!(r.phase, Phase::Failed { .. }));
         if !has_failed && !self.meddled[plan] && !is_edited {
             let configs = self.aws.configs.keys();
             left.extend(
@@ -187,6 +195,8 @@ impl Town {
                     .map(|m| format!("the model {m}")),
             );
         }
+        let orphans = &self.aws.orphans;
+        left.retain(|what| !orphans.iter().any(|o| what.ends_with(o.as_str())));
         self.hold(Invariant::NothingLeft, left.is_empty(), || {
             format!("left behind: {}", left.join(", "))
         });
@@ -196,7 +206,9 @@ impl Town {
     /// there was one to compare with.
     fn serves_what_it_may(&mut self, plan: usize) {
         let finished = self.finished(plan);
-        let has_failed = finished.iter().any(|r| matches!(r.phase, Phase::Failed { .. }));
+        let has_failed = finished
+            .iter()
+            .any(|r| matches!(r.phase, Phase::Failed { .. }));
         let prefix = format!("{}-", self.plan(plan).name());
         let group = self.plan(plan).group();
         let policy = self
@@ -234,7 +246,10 @@ impl Town {
             }
         }
         self.hold(Invariant::OnlyApproved, unapproved.is_empty(), || {
-            format!("not Approved, and nobody was told: {}", unapproved.join(", "))
+            format!(
+                "not Approved, and nobody was told: {}",
+                unapproved.join(", ")
+            )
         });
         self.is_no_bad_one_champion(plan, &finished);
     }
@@ -246,7 +261,10 @@ impl Town {
             let found = all.find(|p| {
                 p.package.group.as_str() == group && p.package.version.to_string() == version
             })?;
-            self.aws.fates.get(found.package.artifacts.first()?).copied()
+            self.aws
+                .fates
+                .get(found.package.artifacts.first()?)
+                .copied()
         };
         let promotes_unseen = self.plan(plan).on_low_traffic == "promote";
         let mut bad = Vec::new();

@@ -49,7 +49,10 @@ pub(super) fn moves(look: &mut Look<'_>, old: &Rollout, new: &Rollout) {
     });
     let is_told = from == to || rank_only_confirmed(old, new) || !look.commit.entries.is_empty();
     look.hold(Invariant::AuditExplains, is_told, || {
-        format!("{} went from {:?} to {:?} untold", new.id, old.phase, new.phase)
+        format!(
+            "{} went from {:?} to {:?} untold",
+            new.id, old.phase, new.phase
+        )
     });
     if let (Phase::Step { index, since }, Some(to)) = (&old.phase, to)
         && to > 2 + index
@@ -61,6 +64,7 @@ pub(super) fn moves(look: &mut Look<'_>, old: &Rollout, new: &Rollout) {
     }
     is_time_kept(look, old, new, now);
     are_minutes_right(look, new, now);
+    are_minutes_true(look, old, new);
     does_harm_go_back(look, new);
     if !goes_back(&old.phase) && goes_back(&new.phase) {
         begins_to_go_back(look, old, new);
@@ -91,7 +95,10 @@ fn is_earned(rollout: &Rollout, index: usize, since: Option<Timestamp>, now: Tim
         return false;
     };
     let first = since - SignedDuration::from_secs(since.as_second().rem_euclid(60));
-    let judged = rollout.minutes.iter().filter(|m| m.at >= first - SignedDuration::from_secs(1));
+    let judged = rollout
+        .minutes
+        .iter()
+        .filter(|m| m.at >= first - SignedDuration::from_secs(1));
     let (mut requests, mut minutes) = (0, 0);
     for minute in judged {
         requests += minute.guards.first().map_or(0, |g| g.canary.requests);
@@ -162,6 +169,34 @@ fn are_minutes_right(look: &mut Look<'_>, new: &Rollout, now: Timestamp) {
     );
 }
 
+/// What was counted for the canary beside the champion was its own.
+fn are_minutes_true(look: &mut Look<'_>, old: &Rollout, new: &Rollout) {
+    let known = old.minutes.last().map(|m| m.at);
+    let all_since = new.all_traffic_since();
+    let beside = new
+        .minutes
+        .iter()
+        .filter(|m| known.is_none_or(|at| m.at > at))
+        .filter(|m| all_since.is_none_or(|since| m.at < since));
+    let mut wrong = None;
+    for minute in beside {
+        let counted = minute.guards.first().map_or(0, |g| g.canary.requests);
+        let at = minute.at.as_millisecond();
+        let (endpoint, canary) = (new.endpoint.as_str(), &new.canary);
+        let (truth, _) = look.aws.truth(look.traffic, endpoint, canary, at);
+        if counted > truth {
+            wrong = Some(format!(
+                "{counted} requests at {}, it had {truth}",
+                minute.at
+            ));
+        }
+    }
+    let is_true = wrong.is_none();
+    look.hold(Invariant::MinutesTrue, is_true, || {
+        format!("{}: {}", new.id, wrong.unwrap_or_default())
+    });
+}
+
 fn does_harm_go_back(look: &mut Look<'_>, new: &Rollout) {
     if !new.serves_candidate() {
         return;
@@ -169,7 +204,11 @@ fn does_harm_go_back(look: &mut Look<'_>, new: &Rollout) {
     let says = verdict(&rule(new), &new.evidence);
     let is_harmful = matches!(says, Verdict::RollBack { .. });
     look.hold(Invariant::HarmGoesBack, !is_harmful, || {
-        format!("{}: the verdict is {says:?}, and it is {}", new.id, new.phase_word())
+        format!(
+            "{}: the verdict is {says:?}, and it is {}",
+            new.id,
+            new.phase_word()
+        )
     });
     // Plain counting, whatever the evidence makes of it.
     let warmup = SignedDuration::from_mins(i64::from(new.plan.judge.warmup_minutes));
@@ -179,8 +218,14 @@ fn does_harm_go_back(look: &mut Look<'_>, new: &Rollout) {
     };
     let (mut canary, mut baseline) = ((0, 0), (0, 0));
     for minute in new.minutes.iter().filter(|m| is_warm(m.at)) {
-        if let Some(guard) = minute.guards.first() {
-            canary = (canary.0 + guard.canary.requests, canary.1 + guard.canary.bad);
+        // A minute of which only one side is known compares nothing.
+        let guard = minute.guards.first();
+        let guard = guard.filter(|g| g.canary.requests > 0 && g.baseline.requests > 0);
+        if let Some(guard) = guard {
+            canary = (
+                canary.0 + guard.canary.requests,
+                canary.1 + guard.canary.bad,
+            );
             baseline = (
                 baseline.0 + guard.baseline.requests,
                 baseline.1 + guard.baseline.bad,
@@ -215,12 +260,19 @@ fn minutes_in_words(rollout: &Rollout) -> String {
         let guard = m.guards.first()?;
         Some(format!(
             "{} {}/{} against {}/{}",
-            m.at, guard.canary.bad, guard.canary.requests, guard.baseline.bad, guard.baseline.requests
+            m.at,
+            guard.canary.bad,
+            guard.canary.requests,
+            guard.baseline.bad,
+            guard.baseline.requests
         ))
     });
     let minutes = minutes.collect::<Vec<_>>().join(", ");
     let totals: Vec<_> = rollout.evidence.iter().map(Evidence::totals).collect();
-    format!("{minutes}; shares {:?}; counted {totals:?}", rollout.weights)
+    format!(
+        "{minutes}; shares {:?}; counted {totals:?}",
+        rollout.weights
+    )
 }
 
 /// Whether an effect leads to the candidate.
@@ -250,7 +302,10 @@ fn begins_to_go_back(look: &mut Look<'_>, old: &Rollout, new: &Rollout) {
         .find(|p| is_forward(&p.effect, new))
         .map(|p| p.effect.in_words());
     look.hold(Invariant::RollbackUnblocked, left.is_none(), || {
-        format!("{} goes back, and this is still to be done: {left:?}", new.id)
+        format!(
+            "{} goes back, and this is still to be done: {left:?}",
+            new.id
+        )
     });
     let now = look.now;
     look.before.memory.going_back.insert(new.id.clone(), now);
@@ -267,7 +322,10 @@ fn begins_to_go_back(look: &mut Look<'_>, old: &Rollout, new: &Rollout) {
                     || all_since.is_some_and(|all| *since >= all))
         });
         look.hold(Invariant::BlameIsFair, is_fair, || {
-            format!("{} goes back for what it had no part in: {}", new.id, why.sentence)
+            format!(
+                "{} goes back for what it had no part in: {}",
+                new.id, why.sentence
+            )
         });
     }
 }

@@ -117,13 +117,21 @@ impl Plan {
             if self.rejects { "reject" } else { "leave" },
         );
         if self.by_prefix {
-            let _ = writeln!(text, "training = {{ job_prefix = \"{}-train-\" }}", self.name());
+            let _ = writeln!(
+                text,
+                "training = {{ job_prefix = \"{}-train-\" }}",
+                self.name()
+            );
         }
         let _ = write!(
             text,
             "\n[gate]\nrequire = [{{ metric = \"validation:auc\", at_least = 0.9 }}]\n\
              approval = \"{}\"\n",
-            if self.is_manual { "manual" } else { "automatic" }
+            if self.is_manual {
+                "manual"
+            } else {
+                "automatic"
+            }
         );
         text.push_str("\n[monitor]\n");
         if self.only_tells {

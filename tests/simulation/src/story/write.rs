@@ -40,7 +40,13 @@ fn plan(index: usize, is_plain: bool, dice: &mut Dice) -> Plan {
     Plan {
         index,
         stages: dice.pick(&[1, 1, 1, 2, 2, 3]),
-        canary: dice.pick(&[vec![5, 25, 50], vec![10], vec![20, 60], vec![1, 50], vec![50]]),
+        canary: dice.pick(&[
+            vec![5, 25, 50],
+            vec![10],
+            vec![20, 60],
+            vec![1, 50],
+            vec![50],
+        ]),
         minutes: dice.pick(&[2, 4, 10]),
         min_requests: dice.pick(&[0, 50, 100, 300]),
         bake: dice.pick(&[0, 5, 15, 30]),
@@ -50,13 +56,21 @@ fn plan(index: usize, is_plain: bool, dice: &mut Dice) -> Plan {
         replaces: dice.chance(500),
         rejects: dice.chance(750),
         is_manual: !is_plain && dice.chance(300),
-        on_low_traffic: dice.pick(&["hold", "hold", "promote", "roll_back"]),
+        on_low_traffic: if is_plain {
+            "hold"
+        } else {
+            dice.pick(&["hold", "hold", "promote", "roll_back"])
+        },
         guards: dice.pick(&[0, 0, 1, 2]),
         has_smoke: dice.chance(700),
         by_prefix: dice.chance(250),
         cooldown_hours: dice.chance(700).then(|| dice.pick(&[6, 24, 72])),
         only_tells: dice.chance(200),
-        traffic: if is_plain { 900 } else { dice.pick(&[150, 400, 900]) },
+        traffic: if is_plain {
+            900
+        } else {
+            dice.pick(&[150, 400, 900])
+        },
         is_adopted: dice.chance(250),
     }
 }
@@ -72,7 +86,11 @@ fn trainings(plan: &Plan, is_plain: bool, dice: &mut Dice, acts: &mut Vec<Act>) 
             _ if is_plain => good(is_plain, dice),
             _ => Fate::Dead,
         };
-        let auc = if job > 1 && dice.chance(100) { 700 } else { 950 };
+        let auc = if job > 1 && dice.chance(100) {
+            700
+        } else {
+            950
+        };
         let act = |at, what| Act {
             at,
             plan: plan.index,
@@ -102,7 +120,11 @@ fn trainings(plan: &Plan, is_plain: bool, dice: &mut Dice, acts: &mut Vec<Act>) 
 }
 
 fn good(is_plain: bool, dice: &mut Dice) -> Fate {
-    Fate::Good(if is_plain { 0 } else { dice.pick(&[0, 20, 50, 100]) })
+    Fate::Good(if is_plain {
+        0
+    } else {
+        dice.pick(&[0, 20, 50, 100])
+    })
 }
 
 /// What people, autoscaling, monitors and SageMaker do: most of it soon after a training ended or
@@ -116,10 +138,15 @@ fn people(plan: &Plan, dice: &mut Dice, acts: &mut Vec<Act>) {
             _ => None,
         })
         .collect();
-    let n = dice.pick(&[0, 1, 2, 3, 5]);
+    let n = dice.pick(&[0, 1, 2, 3, 5, 8]);
     for _ in 0..n {
         let (at, job) = dice.pick(&moments);
-        let at = at + i64_of(dice.between(30, 4 * 3_600));
+        let at = at
+            + i64_of(if dice.chance(250) {
+                dice.between(2, 600)
+            } else {
+                dice.between(30, 4 * 3_600)
+            });
         let what = deed(plan, job, &moments, dice);
         acts.push(Act {
             at,
@@ -209,11 +236,7 @@ fn weather(is_plain: bool, dice: &mut Dice) -> Weather {
         (Fault::WeightsUndone, 30),
         (Fault::SlowDeployment, 60),
     ];
-    let of_sagemaker = if is_plain {
-        &[][..]
-    } else {
-        &of_sagemaker[..]
-    };
+    let of_sagemaker = if is_plain { &[][..] } else { &of_sagemaker[..] };
     for &(fault, most) in of_calls.iter().chain(of_sagemaker) {
         let rate = match dice.below(4) {
             0 | 1 => 0,

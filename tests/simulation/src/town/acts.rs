@@ -97,8 +97,7 @@ impl Town {
 
     fn person_deletes(&mut self, plan: usize, stage: usize) {
         let name = self.plan(plan).endpoint(stage);
-        if self.aws.endpoints.contains_key(&name)
-            && self.delete_endpoint(By::People, &name).is_ok()
+        if self.aws.endpoints.contains_key(&name) && self.delete_endpoint(By::People, &name).is_ok()
         {
             self.meddled[plan] = true;
             self.tally.count(Fault::Deletes);
@@ -129,7 +128,10 @@ impl Town {
         self.aws.made_from.insert("theirs".to_owned(), None);
         self.aws.shelf.insert(config.name.clone(), config.clone());
         self.aws.configs.insert(config.name.clone(), config.clone());
-        if self.update_endpoint(By::People, &name, &config.name, false).is_ok() {
+        if self
+            .update_endpoint(By::People, &name, &config.name, false)
+            .is_ok()
+        {
             self.meddled[plan] = true;
             self.tally.count(Fault::Reconfigures);
             self.say(|| format!("== a person updates {name} to {}", config.name));
@@ -287,9 +289,11 @@ impl Town {
     pub(crate) fn bury(&mut self, mail: Mail, why: &str) {
         self.say(|| format!("!! {} is dead-lettered: {why}", mail.what));
         let is_calm = self.is_calm;
-        self.hold(Invariant::NoDeadLetter, !is_calm || mail.attempt < 200, || {
-            format!("{} can't be dealt with: {why}", mail.what)
-        });
+        self.hold(
+            Invariant::NoDeadLetter,
+            !is_calm || mail.attempt < 200,
+            || format!("{} can't be dealt with: {why}", mail.what),
+        );
         self.dead.push(mail);
         if !self.is_redrive_due {
             self.is_redrive_due = true;

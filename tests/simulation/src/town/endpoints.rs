@@ -32,7 +32,10 @@ impl Town {
             | EndpointStatus::UpdateRollbackFailed => WorldErrorKind::Refused,
             _ => WorldErrorKind::NotNow,
         };
-        let why = format!("Cannot update in-progress endpoint {name}: {:?}", place.is.status);
+        let why = format!(
+            "Cannot update in-progress endpoint {name}: {:?}",
+            place.is.status
+        );
         Err(refusal(kind, call, why))
     }
 
@@ -87,7 +90,11 @@ impl Town {
     }
 
     /// `CreateEndpoint`.
-    pub(crate) fn create_endpoint(&mut self, name: &EndpointName, config: &str) -> Result<(), WorldError> {
+    pub(crate) fn create_endpoint(
+        &mut self,
+        name: &EndpointName,
+        config: &str,
+    ) -> Result<(), WorldError> {
         let call = "CreateEndpoint";
         if self.aws.endpoints.contains_key(name.as_str()) {
             let why = format!("Cannot create already existing endpoint {name}");
@@ -234,7 +241,12 @@ impl Town {
             place.is.pending_config = Some(change.config.clone());
             place.is.failure = None;
         }
-        let line = format!("   {name}: {:?} {}, until {}s", change.kind, change.config, after / 1_000);
+        let line = format!(
+            "   {name}: {:?} {}, until {}s",
+            change.kind,
+            change.config,
+            after / 1_000
+        );
         place.change = Some(change);
         let generation = place.generation;
         self.say(|| line);
@@ -333,9 +345,13 @@ impl Town {
         };
         self.set_status(name, status);
         self.share_traffic(name);
-        if matches!(status, EndpointStatus::Failed | EndpointStatus::UpdateRollbackFailed) {
+        if matches!(
+            status,
+            EndpointStatus::Failed | EndpointStatus::UpdateRollbackFailed
+        ) {
             let generation = self.aws.endpoints[name].generation;
-            let after = HOUR + i64::try_from(self.luck(mix(hash(name), generation), 6)).unwrap_or(1) * HOUR;
+            let after =
+                HOUR + i64::try_from(self.luck(mix(hash(name), generation), 6)).unwrap_or(1) * HOUR;
             let endpoint = name.to_owned();
             self.due(
                 self.now + after,

@@ -7,6 +7,7 @@ use tidegate_core::pipeline::GuardMetric;
 use tidegate_core::world::MinuteCounts;
 
 use super::{MINUTE, Town, time_of};
+use crate::aws::Aws;
 use crate::dice::{Dice, hash, mix};
 
 impl Town {
@@ -34,7 +35,13 @@ impl Town {
         all
     }
 
-    fn seen(&self, endpoint: &str, variant: &str, guards: &[GuardMetric], minute: i64) -> Vec<Counts> {
+    fn seen(
+        &self,
+        endpoint: &str,
+        variant: &str,
+        guards: &[GuardMetric],
+        minute: i64,
+    ) -> Vec<Counts> {
         let key = mix(hash(endpoint), mix(hash(variant), minute.unsigned_abs()));
         let late = match self.luck(key, 20) {
             0 => 120_000 + self.luck(mix(key, 1), 60_000),
@@ -45,7 +52,8 @@ impl Town {
         if self.now < minute + MINUTE + late || is_gap(&self.aws.gaps) {
             return vec![Counts::default(); guards.len()];
         }
-        let (requests, rate) = self.truth(endpoint, variant, minute);
+        let traffic = self.plan(self.plan_of(endpoint)).traffic;
+        let (requests, rate) = self.aws.truth(traffic, endpoint, variant, minute);
         guards
             .iter()
             .zip(0_u64..)
@@ -59,18 +67,28 @@ impl Town {
             })
             .collect()
     }
+}
 
-    /// Requests to a variant in a minute, and of 65,536 how many go wrong.
-    pub(crate) fn truth(&self, endpoint: &str, variant: &str, minute: i64) -> (u64, u16) {
-        let Some(place) = self.aws.endpoints.get(endpoint) else {
+impl Aws {
+    /// Requests to a variant in a minute, and of 65,536 how many go wrong. `traffic` is what the
+    /// endpoint has in a minute.
+    pub(crate) fn truth(
+        &self,
+        mut traffic: u64,
+        endpoint: &str,
+        variant: &str,
+        minute: i64,
+    ) -> (u64, u16) {
+        let Some(place) = self.endpoints.get(endpoint) else {
             return (0, 0);
         };
-        let mut traffic = self.plan(self.plan_of(endpoint)).traffic;
-        if self.aws.lulls.iter().any(|(a, b)| *a <= minute && minute < *b) {
+        if self.lulls.iter().any(|(a, b)| *a <= minute && minute < *b) {
             traffic /= 100;
         }
         let shares = &place.shares;
-        let first = shares.partition_point(|s| s.since <= minute).saturating_sub(1);
+        let first = shares
+            .partition_point(|s| s.since <= minute)
+            .saturating_sub(1);
         let (mut requests, mut worst) = (0.0, 0);
         for (i, part) in shares.iter().enumerate().skip(first) {
             if part.since >= minute + MINUTE {

@@ -105,12 +105,16 @@ impl Town {
                 rollout: None,
                 what: id.into(),
             };
-            self.deliver(mail);
+            self.deliver(&mail);
         }
     }
 
-    fn deliver(&mut self, mail: Mail) {
-        let copies = if self.strikes(Fault::Duplicate, mail.key) { 2 } else { 1 };
+    fn deliver(&mut self, mail: &Mail) {
+        let copies = if self.strikes(Fault::Duplicate, mail.key) {
+            2
+        } else {
+            1
+        };
         for copy in 0..copies {
             let key = mix(mail.key, 100 + copy);
             let mut late = 200 + i64::try_from(self.luck(key, 4_000)).unwrap_or_default();

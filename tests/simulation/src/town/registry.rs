@@ -89,11 +89,11 @@ impl Town {
     }
 
     /// `CreateModelPackage`: the same token makes one.
-    pub(crate) fn register(&mut self, spec: &PackageSpec) -> Result<Outcome, WorldError> {
+    pub(crate) fn register(&mut self, spec: &PackageSpec) -> Outcome {
         if let Some(arn) = self.aws.tokens.get(&spec.token) {
             let version = self.aws.packages[arn].package.version;
             let arn = arn.clone();
-            return Ok(Outcome::Registered { arn, version });
+            return Outcome::Registered { arn, version };
         }
         let auc = self
             .aws
@@ -104,9 +104,18 @@ impl Town {
         self.hold(
             Invariant::GateHolds,
             auc >= 0.9 || spec.approval == Approval::Rejected,
-            || format!("{} has auc {auc} and was registered as {:?}", spec.job, spec.approval),
+            || {
+                format!(
+                    "{} has auc {auc} and was registered as {:?}",
+                    spec.job, spec.approval
+                )
+            },
         );
-        let doubled = self.aws.packages.values().find(|p| p.package.artifacts.contains(&spec.artifact));
+        let doubled = self
+            .aws
+            .packages
+            .values()
+            .find(|p| p.package.artifacts.contains(&spec.artifact));
         let doubled = doubled.map(|p| p.package.version.to_string());
         self.hold(Invariant::OnePackagePerJob, doubled.is_none(), || {
             format!("{} has the package {doubled:?} already", spec.job)
@@ -132,7 +141,12 @@ impl Town {
             artifacts: vec![spec.artifact.clone()],
             metadata: spec.metadata.clone(),
         };
-        self.say(|| format!("   {group} {version} is made of {}: {:?}", spec.job, spec.approval));
+        self.say(|| {
+            format!(
+                "   {group} {version} is made of {}: {:?}",
+                spec.job, spec.approval
+            )
+        });
         let created = self.now;
         self.aws.packages.insert(
             arn.clone(),
@@ -144,7 +158,7 @@ impl Town {
         );
         self.aws.tokens.insert(spec.token.clone(), arn.clone());
         self.post_package(&arn);
-        Ok(Outcome::Registered { arn, version })
+        Outcome::Registered { arn, version }
     }
 
     /// `UpdateModelPackage`.
@@ -173,7 +187,10 @@ impl Town {
         package.approval_description = why.map(str::to_owned);
         package.modified = time_of(now);
         package.modified_by = (by == By::People).then(|| "ada".to_owned());
-        let line = format!("{} {} is {approval:?} by {by:?}", package.group, package.version);
+        let line = format!(
+            "{} {} is {approval:?} by {by:?}",
+            package.group, package.version
+        );
         self.say(|| format!("   {line}"));
         self.post_package(arn);
         Ok(())
@@ -181,7 +198,10 @@ impl Town {
 
     /// The package of a plan's training job.
     pub(crate) fn package_of_job(&self, plan: usize, job: u32) -> Option<String> {
-        let artifact = format!("s3://models/{}/output/model.tar.gz", self.plan(plan).job(job));
+        let artifact = format!(
+            "s3://models/{}/output/model.tar.gz",
+            self.plan(plan).job(job)
+        );
         let mut all = self.aws.packages.values();
         all.find(|p| p.package.artifacts.contains(&artifact))
             .map(|p| p.package.arn.clone())
@@ -203,10 +223,15 @@ impl Town {
             let why = format!("ModelPackage {} does not exist.", spec.package);
             return Err(refusal(WorldErrorKind::Gone, call, why));
         }
-        if let Some(like) = spec.like.as_ref().filter(|l| !self.aws.models.contains_key(*l)) {
+        if let Some(like) = spec
+            .like
+            .as_ref()
+            .filter(|l| !self.aws.models.contains_key(*l))
+        {
             let why = format!("Could not find model \"{like}\".");
             return Err(refusal(WorldErrorKind::Gone, call, why));
         }
+        self.note_orphan(&spec.name);
         let package = Some(spec.package.clone());
         self.aws.models.insert(spec.name.clone(), package.clone());
         self.aws.made_from.insert(spec.name.clone(), package);
@@ -224,7 +249,11 @@ impl Town {
                 Err(refusal(WorldErrorKind::Refused, call, why))
             };
         }
-        if let Some(like) = spec.like.as_ref().filter(|l| !self.aws.configs.contains_key(*l)) {
+        if let Some(like) = spec
+            .like
+            .as_ref()
+            .filter(|l| !self.aws.configs.contains_key(*l))
+        {
             let why = format!("the config {like} was deleted");
             return Err(refusal(WorldErrorKind::Gone, call, why));
         }
@@ -233,9 +262,27 @@ impl Town {
             let why = format!("Could not find model \"{absent}\".");
             return Err(refusal(WorldErrorKind::Gone, call, why));
         }
+        self.note_orphan(&spec.name);
         self.aws.configs.insert(spec.name.clone(), spec.clone());
         self.aws.shelf.insert(spec.name.clone(), spec.clone());
         Ok(())
+    }
+
+    /// A function that began before a rollout ended may make a thing after another took it away.
+    fn note_orphan(&mut self, name: &str) {
+        let partition = self.books.groups.get(&self.group(self.plan_of(name)));
+        let is_over = partition.is_some_and(|p| {
+            p.finished.values().any(|r| {
+                r.model == name
+                    || r.config == name
+                    || r.final_config == name
+                    || r.back_config() == name
+            })
+        });
+        if is_over {
+            self.say(|| format!("!! {name} is made for a rollout that is over"));
+            self.aws.orphans.insert(name.to_owned());
+        }
     }
 
     /// `DeleteEndpointConfig`, by Tidegate.
