@@ -83,6 +83,8 @@ pub(crate) struct Town {
     pub(crate) spells: BTreeMap<Fault, i64>,
     /// What people made of each policy.
     pub(crate) edits: Vec<Edits>,
+    /// Plans that were without their first stage for a while: what serves it was forgotten.
+    pub(crate) shortened: Vec<bool>,
     /// Plans whose endpoints people changed, so that things may be left for them.
     pub(crate) meddled: Vec<bool>,
     /// When the function that is polled wants to go on.
@@ -111,6 +113,7 @@ impl Town {
             spells: BTreeMap::new(),
             edits: vec![Edits::default(); plans],
             meddled: vec![false; plans],
+            shortened: vec![false; plans],
             wake: i64::MAX,
             dead: Vec::new(),
             is_redrive_due: false,

@@ -240,6 +240,9 @@ pub(super) fn foreign(
     now: Timestamp,
     moves: &mut Moves,
 ) {
+    if Mutation::IgnoreForeignConfig.is_on() && what == "its config" {
+        return;
+    }
     let weights: Vec<String> = endpoint
         .variants
         .iter()

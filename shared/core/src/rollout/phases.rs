@@ -210,7 +210,7 @@ fn has_share(
     now: Timestamp,
     moves: &mut Moves,
 ) -> bool {
-    if endpoint.config != rollout.config && !Mutation::IgnoreForeignConfig.is_on() {
+    if endpoint.config != rollout.config {
         finish::foreign(rollout, endpoint, "its config", now, moves);
         return false;
     }

@@ -152,7 +152,7 @@ impl Town {
             .map(|c| (c.config.clone(), c.model.clone()))
             .collect();
         let prefix = format!("{}-", self.plan(plan).name());
-        let is_edited = self.edits[plan] != crate::story::Edits::default();
+        let is_edited = self.shortened[plan];
         let mut left = Vec::new();
         for rollout in &finished {
             if self.aws.schedules.contains_key(&rollout.id.0) {
@@ -216,8 +216,11 @@ impl Town {
             .groups
             .get(&self.group(plan))
             .and_then(|p| p.policy.as_ref());
+        let is_shortened = self.shortened[plan];
         let is_stage = |name: &str| {
-            policy.is_some_and(|a| a.policy.stages.iter().any(|s| s.endpoint.as_str() == name))
+            !is_shortened
+                && policy
+                    .is_some_and(|a| a.policy.stages.iter().any(|s| s.endpoint.as_str() == name))
         };
         let mut unapproved = Vec::new();
         for (name, place) in &self.aws.endpoints {

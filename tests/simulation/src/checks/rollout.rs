@@ -136,6 +136,11 @@ fn is_time_kept(look: &mut Look<'_>, old: &Rollout, new: &Rollout, now: Timestam
                 format!("{} was watched from {since} to {now}", new.id)
             });
         }
+        (Phase::Reducing { since: None }, Phase::Done) => {
+            look.hold(Invariant::BakeKept, new.plan.watch_minutes == 0, || {
+                format!("{} was not watched", new.id)
+            });
+        }
         _ => {}
     }
 }

@@ -110,7 +110,7 @@ fn trainings(plan: &Plan, is_plain: bool, dice: &mut Dice, acts: &mut Vec<Act>) 
         }
         at += if is_plain {
             3 * DAY + i64_of(dice.below(3_600))
-        } else if dice.chance(350) {
+        } else if dice.chance(400) {
             // In the middle of the rollout before.
             i64_of(dice.between(60, 2 * 3_600))
         } else {
@@ -216,7 +216,7 @@ fn weather(is_plain: bool, dice: &mut Dice) -> Weather {
         (Fault::Crash, 60),
         (Fault::Duplicate, 300),
         (Fault::Twin, 200),
-        (Fault::Delay, 80),
+        (Fault::Delay, 150),
         (Fault::Skew, 100),
         (Fault::Throttle, 40),
         (Fault::ErrorBefore, 20),

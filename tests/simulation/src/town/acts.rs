@@ -38,6 +38,7 @@ impl Town {
             }
             What::Edit(edits) => {
                 self.edits[plan] = edits;
+                self.shortened[plan] |= edits.is_shorter;
                 self.tally.count(Fault::Edits);
                 let now = self.now;
                 self.due(now, Item::Apply(plan));
