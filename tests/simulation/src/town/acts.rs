@@ -13,6 +13,10 @@ use crate::fault::Fault;
 use crate::invariant::Invariant;
 use crate::story::What;
 
+/// How often a message may be dead-lettered once faults stopped: what an endpoint that is being
+/// changed for hours holds up is sent again in vain.
+const MOST_BURIALS: u8 = 4;
+
 impl Town {
     /// Does an act of the story.
     pub(crate) fn act(&mut self, index: usize) {
@@ -287,14 +291,13 @@ impl Town {
     }
 
     /// A message that was tried as often as Lambda does.
-    pub(crate) fn bury(&mut self, mail: Mail, why: &str) {
+    pub(crate) fn bury(&mut self, mut mail: Mail, why: &str) {
         self.say(|| format!("!! {} is dead-lettered: {why}", mail.what));
-        let is_calm = self.is_calm;
-        self.hold(
-            Invariant::NoDeadLetter,
-            !is_calm || mail.attempt < 200,
-            || format!("{} can't be dealt with: {why}", mail.what),
-        );
+        mail.buried += u8::from(self.is_calm);
+        let n = mail.buried;
+        self.hold(Invariant::NoDeadLetter, n <= MOST_BURIALS, || {
+            format!("{} is dead-lettered for the {n}th time: {why}", mail.what)
+        });
         self.dead.push(mail);
         if !self.is_redrive_due {
             self.is_redrive_due = true;

@@ -18,6 +18,8 @@ pub(crate) struct Mail {
     pub(crate) key: u64,
     /// How often it was tried before.
     pub(crate) attempt: u8,
+    /// How often it was dead-lettered since faults stopped.
+    pub(crate) buried: u8,
     /// The rollout, of a tick.
     pub(crate) rollout: Option<String>,
     /// What it is, for people.
@@ -102,6 +104,7 @@ impl Town {
                 bytes: event.to_string().into_bytes().into(),
                 key,
                 attempt: 0,
+                buried: 0,
                 rollout: None,
                 what: id.into(),
             };
@@ -159,6 +162,7 @@ impl Town {
             bytes: tick.to_string().into_bytes().into(),
             key,
             attempt: 0,
+            buried: 0,
             rollout: Some(rollout.to_owned()),
             what: "tick".into(),
         };
