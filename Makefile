@@ -83,7 +83,7 @@ infra: $(STAMPS)/python
 
 simulate: ## core under faults on a virtual clock: SEEDS=n stories from FIRST=n on, or SEED=n alone with its log
 	@cargo build --quiet --profile simulation -p tidegate-simulation
-	target/simulation/simulate $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000) --first $(or $(FIRST),0))
+	target/simulation/simulate $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000) --first $(or $(FIRST),0) $(if $(SECONDS_AT_MOST),--seconds $(SECONDS_AT_MOST)))
 
 mutations: ## deliberate bugs in core, and which promise of the simulation catches each
 	@cargo build --quiet --profile simulation -p tidegate-simulation --features mutations --target-dir target/mutations

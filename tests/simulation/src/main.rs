@@ -23,6 +23,9 @@ struct Args {
     /// The first seed.
     #[arg(long, default_value_t = 0)]
     first: u64,
+    /// Begins no story after so many seconds.
+    #[arg(long)]
+    seconds: Option<u64>,
     /// Tells this one alone, and prints its log.
     #[arg(long)]
     seed: Option<u64>,
@@ -134,8 +137,9 @@ fn many(args: &Args) -> ExitCode {
     let work = || {
         let mut report = Report::default();
         while stop.load(Ordering::Relaxed) == 0 {
+            let is_late = args.seconds.is_some_and(|s| begun.elapsed().as_secs() >= s);
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= end {
+            if seed >= end || is_late {
                 break;
             }
             let told = tell(&Story::of_seed(seed));
