@@ -87,7 +87,7 @@ simulate: ## core under faults on a virtual clock: SEEDS=n stories from FIRST=n 
 
 mutations: ## deliberate bugs in core, and which promise of the simulation catches each
 	@cargo build --quiet --profile simulation -p tidegate-simulation --features mutations --target-dir target/mutations
-	target/mutations/simulation/simulate --mutations --seeds $(or $(SEEDS),1000)
+	target/mutations/simulation/simulate --mutations --seeds $(or $(SEEDS),6000)
 
 bench-footprint: $(STAMPS)/python ## size, start time and memory of the four release binaries
 	@$(PY) tests/bench/footprint.py --build
