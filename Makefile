@@ -19,7 +19,7 @@ export CARGO_TERM_COLOR ?= auto
 
 
 .PHONY: help setup build run world story test test-rust test-python check fmt clippy deny infra \
-	bench-footprint clean
+	bench-footprint bench-judge kill-matrix clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -81,8 +81,14 @@ deny: $(STAMPS)/deny
 infra: $(STAMPS)/python
 	@$(PY) infra/check.py
 
-bench-footprint: $(STAMPS)/python ## size, start time and memory of the four release binaries
+kill-matrix: $(STAMPS)/python build ## each call of the main story by each fault, processes killed; ARGS="--only CreateModel", "--quick"
+	@target/debug/world faults $(ARGS)
+
+bench-footprint: $(STAMPS)/python ## size, start time and memory of the release binaries
 	@$(PY) tests/bench/footprint.py --build
+
+bench-judge: ## the judge of canaries beside its peers: table, target/bench/judge.json and .svg; ARGS="--only NAME"
+	@cargo run --release --package tidegate-bench --bin judge -- --json target/bench/judge.json --svg target/bench/judge.svg $(ARGS)
 
 clean: ## remove what was built and installed here
 	@cargo clean

@@ -20,6 +20,7 @@ pub mod head;
 pub mod ledger;
 pub mod name;
 pub mod notice;
+pub mod observe;
 pub mod pipeline;
 pub mod registration;
 pub mod retrain;
