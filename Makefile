@@ -19,7 +19,7 @@ export CARGO_TERM_COLOR ?= auto
 
 
 .PHONY: help setup build run world story test test-rust test-python check fmt clippy deny infra \
-	simulate mutations bench-footprint clean
+	simulate mutations bench-footprint bench-judge kill-matrix clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -89,8 +89,14 @@ mutations: ## deliberate bugs in core, and which promise of the simulation catch
 	@cargo build --quiet --profile simulation -p tidegate-simulation --features mutations --target-dir target/mutations
 	target/mutations/simulation/simulate --mutations --seeds $(or $(SEEDS),6000)
 
-bench-footprint: $(STAMPS)/python ## size, start time and memory of the four release binaries
+kill-matrix: $(STAMPS)/python build ## each call of the main story by each fault, processes killed; ARGS="--only CreateModel", "--quick"
+	@target/debug/world faults $(ARGS)
+
+bench-footprint: $(STAMPS)/python ## size, start time and memory of the release binaries
 	@$(PY) tests/bench/footprint.py --build
+
+bench-judge: ## the judge of canaries beside its peers: table, target/bench/judge.json and .svg; ARGS="--only NAME"
+	@cargo run --release --package tidegate-bench --bin judge -- --json target/bench/judge.json --svg target/bench/judge.svg $(ARGS)
 
 clean: ## remove what was built and installed here
 	@cargo clean

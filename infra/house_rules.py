@@ -13,6 +13,7 @@ import re
 # Actions on all resources that IAM could narrow, and why we don't.
 WILDCARDS = {
     "cloudwatch:GetMetricData": "its one resource type is for OpenTelemetry data sets, not metrics",
+    "cloudwatch:ListMetrics": "its one resource type is for OpenTelemetry data sets, not metrics",
 }
 
 # What each function must be able to do: whichever comes first finishes a pipeline's pending

@@ -18,6 +18,8 @@ pub(crate) struct Answer {
     exit: Exit,
     /// What went wrong on the way.
     problems: Vec<Problem>,
+    /// What a person should know beside the answer; `json` has it in its own way.
+    remarks: String,
 }
 
 impl Answer {
@@ -31,7 +33,14 @@ impl Answer {
             text: text.into(),
             exit: Exit::Fine,
             problems: Vec::new(),
+            remarks: String::new(),
         })
+    }
+
+    /// The same, with remarks for a person beside it; they end with a new line unless empty.
+    pub(crate) fn remarking(mut self, remarks: String) -> Self {
+        self.remarks = remarks;
+        self
     }
 
     /// The same, with this exit code if it is worse.
@@ -55,18 +64,29 @@ impl Answer {
 /// Writes an answer to standard output and problems to standard error, and says how to end. A
 /// reader that went away (`tidegate ... | head`) is no error.
 pub(crate) fn deliver(result: Result<Answer, Problem>, as_json: bool) -> Exit {
-    let (out, problems, exit) = match result {
+    let (out, remarks, problems, exit) = match result {
         Ok(answer) => {
-            let out = if as_json {
+            let remarks = if as_json {
+                String::new()
+            } else {
+                answer.remarks
+            };
+            let out = if as_json && answer.json.is_null() {
+                // Problems alone.
+                String::new()
+            } else if as_json {
                 pretty(&answer.json)
             } else {
                 answer.text
             };
-            (out, answer.problems, answer.exit)
+            (out, remarks, answer.problems, answer.exit)
         }
-        Err(problem) => (String::new(), vec![problem.clone()], problem.exit),
+        Err(problem) => {
+            let exit = problem.exit;
+            (String::new(), String::new(), vec![problem], exit)
+        }
     };
-    let err: String = problems
+    let problems: String = problems
         .iter()
         .map(|problem| {
             if as_json {
@@ -78,7 +98,7 @@ pub(crate) fn deliver(result: Result<Answer, Problem>, as_json: bool) -> Exit {
         .collect();
     let wrote = write(&mut std::io::stdout().lock(), &out);
     // Nowhere is left to say that standard error can't be written.
-    let _ = write(&mut std::io::stderr().lock(), &err);
+    let _ = write(&mut std::io::stderr().lock(), &(remarks + &problems));
     match wrote {
         Ok(()) => exit,
         Err(error) => {

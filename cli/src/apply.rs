@@ -1,4 +1,5 @@
-//! `tidegate apply`: puts policies in force, all of them or, if one is invalid, none.
+//! `tidegate apply`: puts policies in force, all of them or, if one is invalid, none; then looks at
+//! their endpoints, to tell early what a rollout would stumble over.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,13 +9,16 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::Serialize;
 use tidegate_core::engine::{self, EngineError};
-use tidegate_core::pipeline::{self, Policy, PolicyErrors, Training};
+use tidegate_core::ledger::Ledger as _;
+use tidegate_core::name::GroupName;
+use tidegate_core::pipeline::{self, Policy, PolicyErrors, Stage, Training};
 
 use crate::answer::Answer;
 use crate::args;
 use crate::commit;
-use crate::connect::Connection;
+use crate::connect::{Connection, latest};
 use crate::error::{Exit, Problem};
+use crate::probe::{self, Finding};
 use crate::render::{clean, count};
 
 /// The most that is read of a policy file, bytes.
@@ -35,7 +39,11 @@ pub(crate) async fn run(args: &args::Apply, table: Option<&str>) -> Result<Answe
     if wrong == 0 && problems.is_empty() && !args.check {
         let connection = Connection::open(table).await?;
         problems = apply(&mut files, args, &connection).await;
+        if !args.no_probe {
+            probe(&mut files, &connection).await;
+        }
     }
+    let remarks = remarks(&files);
     let text = text(&files, args.check, !problems.is_empty());
     let reports = files.into_iter().map(|file| file.report).collect();
     let answer = Answer::new(
@@ -46,6 +54,7 @@ pub(crate) async fn run(args: &args::Apply, table: Option<&str>) -> Result<Answe
         text,
     )?;
     Ok(answer
+        .remarking(remarks)
         .ending(if wrong > 0 { Exit::No } else { Exit::Fine })
         .with(problems))
 }
@@ -68,6 +77,8 @@ struct FileReport {
     /// The Git commit that was written down, if it was applied.
     commit: Option<String>,
     mistakes: Vec<Mistake>,
+    /// What was found about the endpoints, once it is applied.
+    warnings: Vec<Finding>,
 }
 
 /// What became of a file.
@@ -101,6 +112,8 @@ struct Mistake {
 struct File {
     report: FileReport,
     policy: Option<Policy>,
+    /// The stages of a policy that is in force now.
+    stages: Vec<Stage>,
     /// The mistakes as a person reads them.
     complaint: String,
 }
@@ -115,6 +128,7 @@ impl File {
             version: None,
             commit: None,
             mistakes: Vec::new(),
+            warnings: Vec::new(),
         };
         match pipeline::parse(text, &path.display().to_string()) {
             Ok(policy) => {
@@ -123,6 +137,7 @@ impl File {
                 Self {
                     report,
                     policy: Some(policy),
+                    stages: Vec::new(),
                     complaint: String::new(),
                 }
             }
@@ -132,6 +147,7 @@ impl File {
                 Self {
                     report,
                     policy: None,
+                    stages: Vec::new(),
                     complaint: format!("{errors}\n"),
                 }
             }
@@ -258,10 +274,12 @@ async fn apply(files: &mut [File], args: &args::Apply, connection: &Connection) 
         let report = &mut file.report;
         let commit = args.commit.clone().or_else(|| commit::of(&report.file));
         let now = Timestamp::now();
+        let stages = policy.stages.clone();
         match engine::apply(connection.ledger(), policy, &by, commit.as_deref(), now).await {
             Ok(applied) => {
                 tracing::info!(file = %report.file.display(), group = %applied.group, version = applied.version, changed = applied.changed, "applied");
                 report.version = Some(applied.version);
+                file.stages = stages;
                 report.state = if applied.changed {
                     State::Applied
                 } else {
@@ -283,6 +301,50 @@ async fn apply(files: &mut [File], args: &args::Apply, connection: &Connection) 
         }
     }
     problems
+}
+
+/// Looks at the endpoints of the policies that are in force now.
+async fn probe(files: &mut [File], connection: &Connection) {
+    let mut owners = Vec::new();
+    let mut places = Vec::new();
+    for (f, file) in files.iter().enumerate() {
+        for (place, stage) in file.stages.iter().enumerate() {
+            owners.push(f);
+            places.push((place, stage.clone()));
+        }
+    }
+    let now = ledger_time(files, connection).await;
+    let found = probe::run(connection.world(), &places, now, probe::LONGEST).await;
+    for (owner, findings) in owners.into_iter().zip(found) {
+        files[owner].report.warnings.extend(findings);
+    }
+}
+
+/// Now, or the ledger's own latest time if that is ahead: the world may have a clock of its own.
+async fn ledger_time(files: &[File], connection: &Connection) -> Timestamp {
+    let mut snapshots = Vec::new();
+    for file in files.iter().filter(|file| !file.stages.is_empty()) {
+        let group = file.report.group.as_deref();
+        let Some(Ok(group)) = group.map(GroupName::parse) else {
+            continue;
+        };
+        // It was just written; if it can't be read now, this machine's clock has to do.
+        if let Ok(Some(snapshot)) = connection.ledger().load(&group, None).await {
+            snapshots.push(snapshot);
+        }
+    }
+    let now = Timestamp::now();
+    latest(&snapshots).map_or(now, |time| time.max(now))
+}
+
+/// What was found, for a person.
+fn remarks(files: &[File]) -> String {
+    let of = |file: &File| -> String {
+        let path = file.report.file.display().to_string();
+        let warnings = file.report.warnings.iter();
+        warnings.map(|finding| finding.text(&path)).collect()
+    };
+    files.iter().map(of).collect()
 }
 
 fn failed(error: &EngineError, connection: &Connection) -> Problem {

@@ -6,10 +6,12 @@
 // Doc comments are help texts here, and a terminal shows no Markdown.
 #![allow(clippy::doc_markdown)]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+
+use crate::canary::args::Canary;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -80,11 +82,17 @@ pub(crate) enum Command {
     Status(Status),
     /// Show what was decided for a group, when, by whom and why
     History(History),
+    /// Draw a rollout: traffic, error rates and evidence over time
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Rollout(Rollout),
     /// Prove that the audit trail is whole, or show one entry
     #[command(subcommand, after_help = EXIT_CODES)]
     Audit(Audit),
     /// Say what Tidegate reads in an event and what it would do, or why nothing
     Explain(Explain),
+    /// Judge canaries: on counts that you have, on plans, on the past
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Canary(Canary),
     /// Print the JSON Schema of a policy file
     #[command(after_help = SCHEMA)]
     Schema,
@@ -96,10 +104,25 @@ pub(crate) enum Command {
     },
 }
 
+impl Command {
+    /// Where a picture is to go.
+    pub(crate) fn picture(&self) -> Option<&Path> {
+        match self {
+            Self::Rollout(Rollout::Show(args)) => args.svg.as_deref(),
+            Self::Canary(Canary::Backtest(args)) => args.svg.as_deref(),
+            _ => None,
+        }
+    }
+}
+
 const APPLY: &str = "\
 All files are read first. If any is wrong, every mistake in every file is listed and nothing is
 applied. A policy that is in force already is left as it is, so a pipeline may apply at every push.
 A rollout that is under way goes on by the policy that it started with.
+
+Then each stage's endpoint is looked at, for 10 seconds at most. Warnings on stderr say what a
+rollout would stumble over: a metric that CloudWatch has nothing of, a step with too little traffic,
+a ceiling that is broken today. They stop nothing.
 
 Examples:
   tidegate apply pipelines/fraud.toml
@@ -124,6 +147,10 @@ pub(crate) struct Apply {
     #[arg(long)]
     pub(crate) check: bool,
 
+    /// Don't look at the endpoints afterwards
+    #[arg(long)]
+    pub(crate) no_probe: bool,
+
     /// Who applies, for the audit trail [default: GITHUB_ACTOR, GITLAB_USER_LOGIN, else the user]
     #[arg(long, value_name = "WHO")]
     pub(crate) by: Option<String>,
@@ -144,8 +171,8 @@ fn commit(text: &str) -> Result<String, String> {
 }
 
 const STATUS: &str = "\
-\"1 in 40 if no worse\" is the evidence against a canary: of 40 canaries that are no worse than
-their champion, one at most would ever look so bad.
+\"The chance of that is 1 in 40, were it no worse\" is the evidence against a canary: of 40 canaries
+that are no worse than their champion, one at most would ever look so bad.
 
 Examples:
   tidegate status
@@ -184,6 +211,46 @@ pub(crate) struct History {
     /// Finished rollouts instead of entries
     #[arg(long)]
     pub(crate) rollouts: bool,
+}
+
+const ROLLOUT: &str = "\
+The chart has the canary's share of traffic, the share of bad answers of canary and champion, and
+the evidence against the canary: \"1 in 100\" means that of 100 canaries that are no worse, one at
+most would ever look so bad. Above the dashed line it is taken back.
+
+Examples:
+  tidegate rollout show fraud                           the one under way, else the newest
+  tidegate rollout show production-v12                  by its id, or the start of it
+  tidegate rollout show production-v12 --svg v12.svg    a picture for the incident's report
+  tidegate rollout show fraud --json | jq '.rollout.guards[] | {guard, ratio, odds, crossed}'";
+
+/// Draw a rollout.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Rollout {
+    /// Show one rollout: what happened and why, with a chart
+    #[command(after_help = ROLLOUT)]
+    Show(RolloutShow),
+}
+
+/// Show one rollout: what happened and why, with a chart.
+#[derive(Debug, Args)]
+pub(crate) struct RolloutShow {
+    /// A rollout's id, as `tidegate status --json` and `tidegate history GROUP --rollouts` show it,
+    /// or the start of one; or a pipeline, for its running or newest rollout
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+
+    /// Look in this pipeline only (its name or its model package group) [default: all]
+    #[arg(long, value_name = "PIPELINE")]
+    pub(crate) pipeline: Option<String>,
+
+    /// Write the chart as an SVG picture, too; - is standard output, with nothing else
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+
+    /// Draw with ASCII characters only, as without a UTF-8 locale
+    #[arg(long)]
+    pub(crate) ascii: bool,
 }
 
 const VERIFY: &str = "\

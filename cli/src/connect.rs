@@ -15,6 +15,26 @@ pub(crate) struct Connection {
     place: Place,
 }
 
+/// Opens the world alone, to ask only: for what needs no ledger.
+pub(crate) async fn open_world() -> Result<AwsWorld, Problem> {
+    let clients = Clients::from_env().await;
+    if clients.dynamodb.config().region().is_none() {
+        return Err(Problem::no_region());
+    }
+    Ok(AwsWorld::new(clients, no_effects(String::new())))
+}
+
+/// What the functions are told by their environment is for effects, and none is done here.
+fn no_effects(table: String) -> Settings {
+    Settings {
+        table,
+        topic: String::new(),
+        shift_function: String::new(),
+        scheduler_role: String::new(),
+        schedule_group: String::new(),
+    }
+}
+
 impl Connection {
     /// Opens the ledger in `table`; nothing is called yet.
     pub(crate) async fn open(table: Option<&str>) -> Result<Self, Problem> {
@@ -37,17 +57,9 @@ impl Connection {
             "reading the ledger"
         );
         let ledger = DynamoLedger::new(clients.dynamodb.clone(), table);
-        // What the functions are told by their environment is for effects, and none is done here.
-        let settings = Settings {
-            table: table.to_owned(),
-            topic: String::new(),
-            shift_function: String::new(),
-            scheduler_role: String::new(),
-            schedule_group: String::new(),
-        };
         Ok(Self {
             ledger,
-            world: AwsWorld::new(clients, settings),
+            world: AwsWorld::new(clients, no_effects(table.to_owned())),
             place,
         })
     }

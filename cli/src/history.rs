@@ -140,19 +140,19 @@ fn rollouts_text(group: &GroupName, rollouts: &[RolloutStatus], screen: &Screen)
         .iter()
         .map(|rollout| rollout_text(rollout, screen))
         .collect();
-    blocks.join("\n")
+    blocks.join("\n") + "\n`tidegate rollout show ID` draws one, minute by minute.\n"
 }
 
 fn rollout_text(rollout: &RolloutStatus, screen: &Screen) -> String {
-    let paint = if rollout.phase == "done" {
-        Paint::Good
-    } else {
-        Paint::Bad
+    let paint = match rollout.phase.as_str() {
+        "done" => Paint::Good,
+        "observed" => Paint::Plain,
+        _ => Paint::Bad,
     };
     let ended = rollout.ended.unwrap_or(rollout.started);
     let mut text = format!(
         "{} to {} ({})  {}\n",
-        screen.paint(Paint::Bold, &rollout.version.to_string()),
+        screen.paint(Paint::Bold, &clean(&rollout.name)),
         rollout.stage,
         rollout.endpoint,
         screen.paint(paint, &rollout.phase_text),
@@ -180,19 +180,7 @@ fn rollout_text(rollout: &RolloutStatus, screen: &Screen) -> String {
         field("traffic", &format!("{} UTC", weights.join(", ")));
     }
     for guard in &rollout.guards {
-        field(
-            "guard",
-            &format!(
-                "{}: canary {} of {}, {} {} of {}; {} if no worse",
-                guard.guard,
-                number(guard.canary.bad),
-                number(guard.canary.requests),
-                guard.against,
-                number(guard.champion.bad),
-                number(guard.champion.requests),
-                guard.odds,
-            ),
-        );
+        field("guard", &guard.sentence);
     }
     field("id", &rollout.id);
     text

@@ -7,13 +7,16 @@ mod answer;
 mod apply;
 mod args;
 mod audit;
+mod canary;
 mod commit;
 mod completions;
 mod connect;
 mod error;
 mod explain;
 mod history;
+mod probe;
 mod render;
+mod rollout;
 mod schema;
 mod status;
 
@@ -39,12 +42,18 @@ async fn main() -> ExitCode {
 async fn run(cli: &Cli) -> Result<Answer, Problem> {
     let table = cli.global.table.as_deref();
     let screen = &Screen::of_stdout(cli.global.no_color);
+    rollout::check_svg(cli.command.picture(), cli.global.json)?;
     match &cli.command {
         Command::Apply(args) => apply::run(args, table).await,
         Command::Status(args) => status::run(args, &Connection::open(table).await?, screen).await,
         Command::History(args) => history::run(args, &Connection::open(table).await?, screen).await,
+        Command::Rollout(args::Rollout::Show(args)) => {
+            let connection = Connection::open(table).await?;
+            rollout::run(args, &connection, screen).await
+        }
         Command::Audit(args) => audit::run(args, &Connection::open(table).await?, screen).await,
         Command::Explain(args) => explain::run(args, table, screen).await,
+        Command::Canary(args) => canary::run(args, table, screen).await,
         Command::Schema => schema::run(),
         Command::Completions { shell } => completions::run(*shell),
     }

@@ -188,7 +188,7 @@ pub(crate) fn clean(text: &str) -> String {
 pub(crate) fn wrap(text: &str, columns: usize) -> Vec<String> {
     let columns = columns.max(1);
     let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
+    for word in words(text) {
         let mut word: Vec<char> = word.chars().collect();
         loop {
             let line = lines.last_mut().expect("there is always a line");
@@ -207,6 +207,21 @@ pub(crate) fn wrap(text: &str, columns: usize) -> Vec<String> {
         }
     }
     lines
+}
+
+/// The words of a text; a number and its per cent sign stay together.
+fn words(text: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match words.last_mut() {
+            Some(last) if word.starts_with('%') && last.ends_with(|c: char| c.is_ascii_digit()) => {
+                last.push(' ');
+                last.push_str(word);
+            }
+            _ => words.push(word.to_owned()),
+        }
+    }
+    words
 }
 
 fn width(text: &str) -> usize {
@@ -307,6 +322,7 @@ mod tests {
     fn a_word_longer_than_the_line_is_broken() {
         assert_eq!(wrap("ab cdefghij k", 4), ["ab", "cdef", "ghij", "k"]);
         assert_eq!(wrap("", 4), [""]);
+        assert_eq!(wrap("at 25 %, now", 6), ["at", "25 %,", "now"]);
     }
 
     #[test]

@@ -5,17 +5,17 @@ use std::fmt::Write as _;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use serde::Serialize;
-use tidegate_core::evidence::{Counts, Evidence, odds};
 use tidegate_core::ledger::{Ledger as _, Snapshot};
 use tidegate_core::name::{EndpointName, GroupName, PackageVersion, PipelineName, StageName};
-use tidegate_core::pipeline::{CountMetric, GuardMetric};
-use tidegate_core::rollout::{Phase, Rollout};
+use tidegate_core::pipeline::Mode;
+use tidegate_core::rollout::{Phase, Rollout, Source};
 
 use crate::answer::Answer;
 use crate::args;
 use crate::connect::{Connection, latest};
 use crate::error::Problem;
-use crate::render::{Paint, Screen, Table, clean, count, number};
+use crate::render::{Paint, Screen, Table, clean, count};
+use crate::rollout::facts::{GuardStatus, who};
 
 /// How many pipelines are read side by side.
 const AT_ONCE: usize = 8;
@@ -54,6 +54,8 @@ struct Status {
 struct PipelineStatus {
     pipeline: PipelineName,
     group: GroupName,
+    /// Whether Tidegate acts, or only says what it would do.
+    mode: Mode,
     policy: PolicyStatus,
     /// Audit entries so far.
     entries: u64,
@@ -100,7 +102,10 @@ struct WaitingStatus {
 #[derive(Debug, Serialize)]
 pub(crate) struct RolloutStatus {
     pub(crate) id: String,
-    pub(crate) version: PackageVersion,
+    /// None for a canary that somebody else deployed without a package of the group.
+    pub(crate) version: Option<PackageVersion>,
+    /// The candidate, for people.
+    pub(crate) name: String,
     pub(crate) stage: StageName,
     pub(crate) endpoint: EndpointName,
     /// The phase, a word of the ledger's.
@@ -117,6 +122,10 @@ pub(crate) struct RolloutStatus {
     pub(crate) ended: Option<Timestamp>,
     /// Minutes that were judged, as far as they are kept.
     pub(crate) minutes: usize,
+    /// Somebody else shifts the traffic, and Tidegate only judges.
+    pub(crate) observed: bool,
+    /// What it is compared with once it has all the traffic.
+    pub(crate) compared_with: Option<Source>,
     pub(crate) guards: Vec<GuardStatus>,
 }
 
@@ -124,34 +133,6 @@ pub(crate) struct RolloutStatus {
 pub(crate) struct Weight {
     pub(crate) at: Timestamp,
     pub(crate) percent: u8,
-}
-
-#[derive(Debug, Serialize)]
-pub(crate) struct GuardStatus {
-    pub(crate) guard: String,
-    /// What the canary is compared with: the `champion` beside it, or the `history` of it.
-    pub(crate) against: &'static str,
-    pub(crate) champion: Totals,
-    pub(crate) canary: Totals,
-    /// Log-evidence of harm.
-    pub(crate) harm: f64,
-    /// The same as odds.
-    pub(crate) odds: String,
-}
-
-#[derive(Debug, Serialize)]
-pub(crate) struct Totals {
-    pub(crate) requests: u64,
-    pub(crate) bad: u64,
-}
-
-impl From<Counts> for Totals {
-    fn from(counts: Counts) -> Self {
-        Self {
-            requests: counts.requests,
-            bad: counts.bad,
-        }
-    }
 }
 
 impl PipelineStatus {
@@ -185,6 +166,7 @@ impl PipelineStatus {
         Self {
             pipeline: applied.policy.pipeline.name.clone(),
             group: applied.policy.pipeline.group.clone(),
+            mode: applied.policy.pipeline.mode,
             policy: PolicyStatus {
                 version: applied.version,
                 commit: applied.commit.clone(),
@@ -199,23 +181,29 @@ impl PipelineStatus {
 }
 
 impl RolloutStatus {
-    /// A rollout in short.
+    /// A rollout in short, with the guards that saw anything.
     pub(crate) fn of(rollout: &Rollout) -> Self {
+        let mut status = Self::with_all_guards(rollout);
+        status.guards.retain(GuardStatus::saw_anything);
+        status
+    }
+
+    /// A rollout in short, with all its guards.
+    pub(crate) fn with_all_guards(rollout: &Rollout) -> Self {
         let why = match &rollout.phase {
             Phase::RollingBack { why, .. }
             | Phase::RolledBack { why }
             | Phase::Superseded { why } => Some(why.sentence.clone()),
-            Phase::Failed { why } => Some(why.clone()),
+            Phase::Failed { why } | Phase::Observed { why, .. } => Some(why.clone()),
             _ => None,
         };
-        let live = guards(rollout, "champion", &rollout.evidence, Evidence::harm);
-        let alone = guards(rollout, "history", &rollout.alone, Evidence::strongest_harm);
         Self {
             id: rollout.id.to_string(),
-            version: rollout.candidate.version,
+            version: rollout.version(),
+            name: who(rollout),
             stage: rollout.stage.clone(),
             endpoint: rollout.endpoint.clone(),
-            phase: phase_word(&rollout.phase).to_owned(),
+            phase: phase_word(&rollout.phase),
             phase_text: rollout.phase_word(),
             why,
             weight: rollout.weights.last().map_or(0, |(_, percent)| *percent),
@@ -227,33 +215,30 @@ impl RolloutStatus {
             started: rollout.started,
             ended: rollout.ended,
             minutes: rollout.minutes.len(),
-            guards: live.chain(alone).collect(),
+            observed: rollout.observed.is_some(),
+            compared_with: rollout.past.as_ref().map(|past| past.source),
+            guards: GuardStatus::all(rollout),
         }
     }
 
-    /// The guard that objects most.
+    /// The guard that objects most: the one that took the canary back, else the one that is nearest
+    /// to it.
     fn worst(&self) -> Option<&GuardStatus> {
-        self.guards.iter().max_by(|a, b| a.harm.total_cmp(&b.harm))
+        self.guards.iter().max_by(|a, b| {
+            let found = |g: &GuardStatus| g.crossed.is_some();
+            let near = |g: &GuardStatus| g.harm - g.needed;
+            found(a).cmp(&found(b)).then(near(a).total_cmp(&near(b)))
+        })
     }
 
     fn line(&self, screen: &Screen) -> String {
-        let mut line = format!("{} {}", self.version, self.phase_text);
+        let mut line = format!("{} {}", self.name, self.phase_text);
         if self.weight > 0 {
             let _ = write!(line, " at {} %", self.weight);
         }
         let _ = write!(line, ", started {}", screen.age(self.started));
         if let Some(worst) = self.worst() {
-            let _ = write!(
-                line,
-                "; {} {} of {}, {} {} of {}; {} if no worse",
-                worst.guard,
-                number(worst.canary.bad),
-                number(worst.canary.requests),
-                worst.against,
-                number(worst.champion.bad),
-                number(worst.champion.requests),
-                worst.odds
-            );
+            let _ = write!(line, "; {}", worst.sentence);
         }
         if let Some(why) = &self.why {
             let _ = write!(line, "; {why}");
@@ -262,55 +247,10 @@ impl RolloutStatus {
     }
 }
 
-/// What the guards of a rollout saw, as far as they saw anything.
-fn guards<'a>(
-    rollout: &'a Rollout,
-    against: &'static str,
-    evidence: &'a [Evidence],
-    harm: impl Fn(&Evidence) -> f64 + 'a,
-) -> impl Iterator<Item = GuardStatus> + 'a {
-    let guards = rollout.plan.guards_or_default();
-    guards
-        .into_iter()
-        .zip(evidence)
-        .filter_map(move |(guard, evidence)| {
-            let totals = evidence.totals();
-            (totals.canary.requests > 0).then(|| GuardStatus {
-                guard: guard_word(&guard.metric),
-                against,
-                champion: totals.baseline.into(),
-                canary: totals.canary.into(),
-                harm: harm(evidence),
-                odds: odds(harm(evidence)),
-            })
-        })
-}
-
 /// The phase as the ledger spells it.
-fn phase_word(phase: &Phase) -> &'static str {
-    match phase {
-        Phase::Preparing => "preparing",
-        Phase::Smoke => "smoke",
-        Phase::Step { .. } => "step",
-        Phase::Promoting => "promoting",
-        Phase::Baking { .. } => "baking",
-        Phase::Reducing { .. } => "reducing",
-        Phase::Done => "done",
-        Phase::RollingBack { .. } => "rolling_back",
-        Phase::RolledBack { .. } => "rolled_back",
-        Phase::Superseded { .. } => "superseded",
-        Phase::Failed { .. } => "failed",
-    }
-}
-
-/// The guard as the policy spells it.
-fn guard_word(metric: &GuardMetric) -> String {
-    match metric {
-        GuardMetric::Metric(CountMetric::ModelErrors) => "model_errors".to_owned(),
-        GuardMetric::Metric(CountMetric::ClientErrors) => "4xx".to_owned(),
-        GuardMetric::Metric(CountMetric::ServerErrors) => "5xx".to_owned(),
-        GuardMetric::SlowerThanMs(ms) => format!("slower_than_ms {ms}"),
-    }
+fn phase_word(phase: &Phase) -> String {
+    let json = serde_json::to_value(phase).unwrap_or_default();
+    json["phase"].as_str().unwrap_or("unknown").to_owned()
 }
 
 impl Status {
@@ -333,8 +273,12 @@ impl PipelineStatus {
             ..
         } = self;
         let name = screen.paint(Paint::Bold, pipeline.as_str());
+        let mode = match self.mode {
+            Mode::Act => "",
+            Mode::Observe => ", mode observe: it judges and tells, and changes nothing",
+        };
         let mut text = format!(
-            "{name}  group {group}, policy {} of {} by {}\n",
+            "{name}  group {group}, policy {} of {} by {}{mode}\n",
             policy.version,
             screen.time(policy.at),
             clean(&policy.by),
@@ -375,6 +319,16 @@ impl PipelineStatus {
 pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use tidegate_core::evidence::{Evidence, Minute, Rule, needed};
+    use tidegate_core::pipeline::{CountMetric, GuardMetric};
+    use tidegate_core::rollout::{Against, GuardReport};
+
+    const RULE: Rule = Rule {
+        alpha: 0.01,
+        beta: 0.05,
+        tolerated_ratio: 1.0,
+        margin_ratio: 1.5,
+    };
 
     fn time(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -391,23 +345,25 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn canary() -> RolloutStatus {
-        let guard = |guard: &str, bad, harm: f64| GuardStatus {
-            guard: guard.to_owned(),
-            against: "champion",
-            champion: Totals {
-                requests: 12_840,
-                bad: 9,
-            },
-            canary: Totals {
-                requests: 3_210,
-                bad,
-            },
-            harm,
-            odds: odds(harm),
+        let guard = |metric, bad, baseline_bad| {
+            let mut evidence = Evidence::new(&RULE, None, 1.0);
+            evidence.add(&Minute::from([12_840, baseline_bad, 3_210, bad]));
+            let metric = GuardMetric::Metric(metric);
+            let report = GuardReport {
+                guard: metric.words(),
+                key: metric.key(),
+                of: metric.of_what().to_owned(),
+                against: Against::Champion,
+                needed: needed(&RULE, 2),
+                crossed: None,
+                report: evidence.report(false),
+            };
+            GuardStatus::of(&report, "v12", RULE.beta)
         };
         RolloutStatus {
             id: "production-v12-0011223344".to_owned(),
-            version: PackageVersion(12),
+            version: Some(PackageVersion(12)),
+            name: "v12".to_owned(),
             stage: StageName::parse("production").unwrap(),
             endpoint: EndpointName::parse("fraud-production").unwrap(),
             phase: "step".to_owned(),
@@ -421,7 +377,12 @@ pub(crate) mod tests {
             started: time("2026-11-24T21:06:00Z"),
             ended: None,
             minutes: 12,
-            guards: vec![guard("5xx", 1, 0.0), guard("model_errors", 40, 3.7)],
+            observed: false,
+            compared_with: None,
+            guards: vec![
+                guard(CountMetric::ServerErrors, 1, 9),
+                guard(CountMetric::ModelErrors, 12, 15),
+            ],
         }
     }
 
@@ -446,6 +407,7 @@ pub(crate) mod tests {
             pipelines: vec![PipelineStatus {
                 pipeline: PipelineName::parse("fraud").unwrap(),
                 group: GroupName::parse("fraud-detection").unwrap(),
+                mode: Mode::Act,
                 policy: PolicyStatus {
                     version: 3,
                     commit: None,
@@ -472,6 +434,19 @@ pub(crate) mod tests {
             "{text}"
         );
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn a_pipeline_that_only_observes_says_so() {
+        let screen = Screen {
+            width: 100,
+            color: false,
+            now: time("2026-11-24T21:36:00Z"),
+        };
+        let mut status = status();
+        assert!(!status.text(&screen).contains("observe"));
+        status.pipelines[0].mode = Mode::Observe;
+        assert!(status.text(&screen).contains("mode observe: it judges"));
     }
 
     #[test]

@@ -25,7 +25,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-FUNCTIONS = ["training-complete", "package-approved", "canary-shift", "monitor-violation"]
+FUNCTIONS = ["training-complete", "package-approved", "canary-shift", "monitor-violation", "housekeeping"]
 
 # An endpoint that no pipeline owns: the event is read, the ledger is asked, and it is dropped.
 EVENT = {

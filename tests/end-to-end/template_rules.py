@@ -4,6 +4,7 @@ The template goes through the same SAM transform as in AWS, so rules, retries, e
 ledger's keys are those that are deployed and can't drift. One JSON object on standard output:
 
     rules      name, pattern, function: the EventBridge rules and whom they invoke
+    schedules  name, expression, input, function: what EventBridge Scheduler invokes all the time
     functions  name, timeout (seconds), memory (MB), retries, environment (names of variables)
     table      keys (as CreateTable takes them), ttl (attribute), indexes (as CreateTable takes them)
 
@@ -36,6 +37,7 @@ def world(template):
         raise sam_template.TemplateError(f"there must be one table, there are {len(tables)}")
     return {
         "rules": sorted(rules(resources, names), key=lambda rule: rule["name"]),
+        "schedules": sorted(schedules(resources, names), key=lambda schedule: schedule["name"]),
         "functions": sorted(functions(resources, names), key=lambda function: function["name"]),
         "table": table(tables[0]),
     }
@@ -69,6 +71,23 @@ def rules(resources, names):
             "name": short_name(logical, properties.get("Name")),
             "pattern": properties["EventPattern"],
             "function": targets[0],
+        }
+
+
+def schedules(resources, names):
+    """The schedules, each with the one function that it invokes."""
+    for logical, resource in resources.items():
+        if resource["Type"] != "AWS::Scheduler::Schedule":
+            continue
+        properties = resource["Properties"]
+        function = name_of(properties["Target"]["Arn"], names)
+        if function is None:
+            raise sam_template.TemplateError(f"{logical}: must invoke a function of the template")
+        yield {
+            "name": short_name(logical, properties.get("Name")),
+            "expression": properties["ScheduleExpression"],
+            "input": properties["Target"].get("Input", "{}"),
+            "function": function,
         }
 
 

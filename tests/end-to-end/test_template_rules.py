@@ -45,7 +45,25 @@ class OurTemplate(unittest.TestCase):
         names = {function["name"] for function in self.world["functions"]}
         self.assertLessEqual(names, folders)
         self.assertLessEqual(
-            {"training-complete", "package-approved", "canary-shift", "monitor-violation"}, names
+            {
+                "training-complete",
+                "package-approved",
+                "canary-shift",
+                "monitor-violation",
+                "housekeeping",
+            },
+            names,
+        )
+
+    def test_housekeeping_comes_every_five_minutes(self):
+        schedules = self.world["schedules"]
+        self.assertEqual(
+            [(s["name"], s["expression"], s["function"]) for s in schedules],
+            [("housekeeping", "rate(5 minutes)", "housekeeping")],
+        )
+        self.assertEqual(
+            json.loads(schedules[0]["input"]),
+            {"tidegate": "housekeeping", "scheduled": "<aws.scheduler.scheduled-time>"},
         )
 
     def test_each_function_is_retried_twice_and_has_its_environment(self):

@@ -140,5 +140,8 @@ fn rollout(stage: &Stage, version: u32, started: Timestamp, phase: Phase) -> Rol
         weights: vec![(minute(10), 5)],
         told_of_wait: false,
         went_back_by_own_config: false,
+        past: None,
+        crossed: None,
+        observed: None,
     }
 }

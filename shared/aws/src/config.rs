@@ -9,7 +9,7 @@ use std::time::Duration;
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{AppName, BehaviorVersion, SdkConfig};
 
 /// A connection inside a region takes some milliseconds; one that takes a second won't come.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -34,7 +34,7 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(3);
 /// are not in it, since that would bring two more SDK clients into every binary: export them with
 /// `aws configure export-credentials --format env`.
 pub async fn sdk_config() -> SdkConfig {
-    let loader = aws_config::defaults(BehaviorVersion::latest())
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .retry_config(
             RetryConfig::standard()
                 .with_max_attempts(ATTEMPTS)
@@ -48,6 +48,9 @@ pub async fn sdk_config() -> SdkConfig {
                 .operation_timeout(OPERATION)
                 .build(),
         );
+    if let Some(name) = app_name(env::var("AWS_LAMBDA_FUNCTION_NAME").ok().as_deref()) {
+        loader = loader.app_name(name);
+    }
     if env::var_os("AWS_ACCESS_KEY_ID").is_some() {
         loader
             .credentials_provider(EnvironmentVariableCredentialsProvider::new())
@@ -56,6 +59,14 @@ pub async fn sdk_config() -> SdkConfig {
     } else {
         loader.load().await
     }
+}
+
+/// The function's name as the application's in the user agent (`app/canary-shift`), so that
+/// CloudTrail tells which function made a call. Characters that the SDK does not take are left out.
+fn app_name(function: Option<&str>) -> Option<AppName> {
+    let is_fine = |c: &char| c.is_ascii_alphanumeric() || "-_.".contains(*c);
+    let name: String = function?.chars().filter(is_fine).take(50).collect();
+    AppName::new(name).ok()
 }
 
 /// The SDK clients, made once per process so that connections are kept between calls.
@@ -154,6 +165,21 @@ impl Settings {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn the_application_is_named_after_the_function() {
+        let name = |function: Option<&str>| app_name(function).map(|name| name.to_string());
+        assert_eq!(name(Some("canary-shift")).unwrap(), "canary-shift");
+        assert_eq!(
+            name(Some("my stack/canary_shift:$LATEST")).unwrap(),
+            "mystackcanary_shiftLATEST"
+        );
+        let long = "x".repeat(64);
+        assert_eq!(name(Some(&long)).unwrap().len(), 50);
+        for none in [None, Some(""), Some("/ :")] {
+            assert_eq!(name(none), None);
+        }
+    }
 
     #[test]
     fn a_missing_or_empty_setting_is_named() {

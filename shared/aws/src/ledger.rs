@@ -57,6 +57,10 @@ impl Ledger for DynamoLedger {
         self.read_snapshot(group, event).await
     }
 
+    async fn unfinished(&self, limit: u32) -> Result<Vec<GroupName>, LedgerError> {
+        self.read_unfinished(limit).await
+    }
+
     async fn job(
         &self,
         group: &GroupName,

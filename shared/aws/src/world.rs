@@ -75,11 +75,30 @@ impl AwsWorld {
                         endpoint,
                         variants,
                         guards,
+                        period: metrics::Period::Minute,
                         from: *from,
                         to: *to,
                     };
-                    self.minutes(&asked).await
+                    self.counts(&asked).await
                 }
+                Question::Hours {
+                    endpoint,
+                    variants,
+                    guards,
+                    from,
+                    to,
+                } => {
+                    let asked = metrics::Asked {
+                        endpoint,
+                        variants,
+                        guards,
+                        period: metrics::Period::Hour,
+                        from: *from,
+                        to: *to,
+                    };
+                    self.counts(&asked).await
+                }
+                Question::VariantsOf { endpoint } => self.variants_of(endpoint).await,
                 Question::Object { uri } => self.object(uri).await,
                 Question::Smoke {
                     endpoint,

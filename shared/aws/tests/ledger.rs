@@ -179,6 +179,9 @@ fn rollout(id: &str, ended: Timestamp) -> Rollout {
             .collect(),
         told_of_wait: false,
         went_back_by_own_config: false,
+        past: None,
+        crossed: None,
+        observed: None,
     }
 }
 
@@ -475,6 +478,35 @@ async fn pending_effects_are_in_the_sparse_index_and_markers_expire() {
         .unwrap();
     let expires: i64 = marker["expires"].as_n().unwrap().parse().unwrap();
     assert_eq!(expires, now().as_second() + 30 * 86_400);
+}
+
+#[tokio::test]
+async fn a_pipeline_is_unfinished_while_an_effect_or_a_rollout_is_left() {
+    let fixture = fixture().await;
+    let Fixture { ledger, group, .. } = &fixture;
+    let unfinished = async || ledger.unfinished(10).await.unwrap();
+    let mut commit = first();
+    ledger.commit(group, &commit).await.unwrap();
+    assert_eq!(unfinished().await, []);
+
+    commit = next(&commit.head, group, 0);
+    commit.add = vec![effect("0000000002-000"), effect("0000000002-001")];
+    ledger.commit(group, &commit).await.unwrap();
+    assert_eq!(unfinished().await, std::slice::from_ref(group));
+
+    let mut head = commit.head.clone();
+    let running = rollout("production-v2", now());
+    head.rollouts.insert(running.stage.clone(), running);
+    commit = next(&head, group, 0);
+    commit.done = vec!["0000000002-000".to_owned(), "0000000002-001".to_owned()];
+    ledger.commit(group, &commit).await.unwrap();
+    assert_eq!(unfinished().await, std::slice::from_ref(group));
+
+    let mut head = commit.head.clone();
+    head.rollouts.clear();
+    commit = next(&head, group, 0);
+    ledger.commit(group, &commit).await.unwrap();
+    assert_eq!(unfinished().await, []);
 }
 
 #[tokio::test]

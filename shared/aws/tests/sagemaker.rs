@@ -5,8 +5,6 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 
 use aws_sdk_sagemaker::types::{
     CaptureMode, CaptureOption, ContainerDefinition, DataCaptureConfig, ProductionVariant,
@@ -18,8 +16,8 @@ use tidegate_core::event::{Approval, EndpointStatus};
 use tidegate_core::name::{EndpointName, GroupName, JobName, PackageVersion, ScheduleName};
 use tidegate_core::pipeline::{CountMetric, GuardMetric, Instance};
 use tidegate_core::world::{
-    Answer, ConfigSpec, Effect, Endpoint, ModelSpec, Outcome, Package, PackageSpec, Question,
-    VariantSpec, World, WorldError, WorldErrorKind,
+    Answer, ConfigSpec, Effect, Endpoint, MinuteCounts, ModelSpec, Outcome, Package, PackageSpec,
+    Question, VariantSpec, World, WorldError, WorldErrorKind,
 };
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/models";
@@ -56,19 +54,7 @@ async fn fixture() -> Fixture {
 impl Fixture {
     /// An order to the emulator's admin API.
     fn order(&self, path: &str, body: &serde_json::Value) {
-        let address = self.emulator.url.trim_start_matches("http://");
-        let mut stream = TcpStream::connect(address).unwrap();
-        let body = body.to_string();
-        write!(
-            stream,
-            "POST /_local{path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            body.len()
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+        support::order(&self.emulator, path, body);
     }
 
     fn minutes_pass(&self, minutes: u32) {
@@ -402,21 +388,61 @@ async fn a_canary_comes_up_gets_traffic_is_measured_and_goes() {
         "{slow} of {requests} are slow"
     );
 
+    hours_are_their_minutes(&fixture, &asked, &minutes).await;
+
     fixture.twice(shift(100, 0)).await;
     fixture.minutes_pass(5);
     fixture.twice(update("c1")).await;
     fixture.minutes_pass(20);
-    fixture
-        .twice(Effect::DeleteEndpointConfig {
-            name: "c2".to_owned(),
-        })
-        .await;
-    fixture
-        .twice(Effect::DeleteModel {
-            name: "m2".to_owned(),
-        })
-        .await;
-    assert_eq!(fixture.endpoint().await.variants.len(), 1);
+    variants_are_known_by_their_metrics(&fixture).await;
+}
+
+/// Asks by the hour for what was asked by the minute.
+async fn hours_are_their_minutes(fixture: &Fixture, asked: &Question, minutes: &[MinuteCounts]) {
+    let Question::Minutes {
+        endpoint,
+        variants,
+        guards,
+        from,
+        to,
+    } = asked.clone()
+    else {
+        panic!()
+    };
+    let by_hour = Question::Hours {
+        endpoint,
+        variants,
+        guards,
+        from,
+        to,
+    };
+    let Answer::Minutes(hours) = fixture.world.ask(&by_hour).await.unwrap() else {
+        panic!()
+    };
+    assert_eq!((hours.len(), hours[0].at), (1, from));
+    for (variant, guard) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        let counts = || minutes.iter().map(|m| m.variants[variant][guard]);
+        let requests: u64 = counts().map(|c| c.requests).sum();
+        let bad: u64 = counts().map(|c| c.bad).sum();
+        let hour = hours[0].variants[variant][guard];
+        assert_eq!(hour.requests, requests);
+        // Trimmed counts are interpolated, so those of an hour need not be the sum of its minutes'.
+        let off = hour.bad.abs_diff(bad);
+        assert!(
+            off == 0 || guard == 1 && off * 20 <= requests,
+            "{off} of {requests}"
+        );
+    }
+}
+
+async fn variants_are_known_by_their_metrics(fixture: &Fixture) {
+    let of = |endpoint| Question::VariantsOf { endpoint };
+    let known = fixture.world.ask(&of(endpoint())).await;
+    let both = vec!["v1".to_owned(), "v2".to_owned()];
+    assert_eq!(known, Ok(Answer::Variants(both)));
+    let nothing = EndpointName::parse("nothing").unwrap();
+    let none = fixture.world.ask(&of(nothing)).await;
+    assert_eq!(none, Ok(Answer::Variants(Vec::new())));
 }
 
 #[tokio::test]

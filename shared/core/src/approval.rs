@@ -15,8 +15,10 @@ use crate::head::Waiting;
 use crate::mutation::Mutation;
 use crate::name::{PackageVersion, StageName};
 use crate::notice::Severity;
-use crate::rollout::{Cause, Phase, Reason};
-use crate::turn::{enqueue, take_back};
+use crate::observe;
+use crate::pipeline::{NewerApproval, Stage};
+use crate::rollout::{Cause, Phase, Reason, Rollout};
+use crate::turn::{enqueue, take_back, would_roll_out};
 use crate::world::{Package, Question};
 
 /// What has to be known of a package that changed.
@@ -40,6 +42,10 @@ pub(crate) fn needs(case: &Case<'_>, arn: &str, version: PackageVersion) -> Vec<
                 })
             }),
     );
+    let described = case.facts.package(arn).is();
+    if case.observes() && described.is_some_and(|p| p.approval == Approval::Rejected) {
+        questions.extend(observe::needs_of_serving(case));
+    }
     questions
 }
 
@@ -144,17 +150,36 @@ fn take_back_everywhere(
         return;
     }
     let running = decision.head.rollouts.values();
-    let of_version: Vec<StageName> = running
+    let (observed, ours): (Vec<_>, Vec<_>) = running
         .filter(|r| r.candidate.version == version)
-        .map(|r| r.stage.clone())
+        .partition(|r| r.observed.is_some());
+    let ours: Vec<StageName> = ours.into_iter().map(|r| r.stage.clone()).collect();
+    let would: Vec<Note> = observed
+        .into_iter()
+        .map(|r| would_take_back(r, sentence))
         .collect();
-    for stage in of_version {
+    decision.notes.extend(would);
+    for stage in ours {
         let why = Reason {
             cause: Cause::Rejected,
             sentence: sentence.to_owned(),
         };
         take_back(case, &stage, why, decision);
     }
+}
+
+/// The canary that lost its approval is somebody else's.
+fn would_take_back(rollout: &Rollout, sentence: &str) -> Note {
+    let (name, endpoint) = (rollout.name(), &rollout.endpoint);
+    observe::would(
+        Severity::Warning,
+        format!("Observed: {name} would be taken back from {endpoint}"),
+        vec![format!(
+            "{sentence} while it is a canary on {endpoint}: Tidegate would take it back now."
+        )],
+        json!({}),
+    )
+    .rollout(rollout)
 }
 
 fn approved(case: &Case<'_>, package: &Package, decision: &mut Decision) {
@@ -164,22 +189,28 @@ fn approved(case: &Case<'_>, package: &Package, decision: &mut Decision) {
     let candidate = of_package(package);
     let version = candidate.version;
     stays(case, version, decision);
-    let is_gone = case.facts.endpoint(&stage.endpoint) == Known::Missing;
+    let described = case.facts.endpoint(&stage.endpoint);
+    let is_gone = described == Known::Missing;
     let champion = decision.head.champions.get(&stage.name);
-    let ignored = champion.filter(|_| !is_gone).and_then(|champion| {
-        if champion.candidate.version == version {
-            Some(format!("{version} serves {} already.", stage.endpoint))
-        } else if candidate.approved_at < champion.candidate.approved_at
-            && !Mutation::AcceptOldApproval.is_on()
-        {
-            Some(format!(
-                "{version} was approved before {}, which serves {}: the newer approval counts.",
-                champion.candidate.version, stage.endpoint
-            ))
-        } else {
-            None
-        }
-    });
+    // Where others deploy, what Tidegate deployed once may have gone.
+    let is_past =
+        |config: &str| case.observes() && described.is().is_some_and(|e| e.config != config);
+    let ignored = champion
+        .filter(|c| !is_gone && !is_past(&c.config))
+        .and_then(|champion| {
+            if champion.candidate.version == version {
+                Some(format!("{version} serves {} already.", stage.endpoint))
+            } else if candidate.approved_at < champion.candidate.approved_at
+                && !Mutation::AcceptOldApproval.is_on()
+            {
+                Some(format!(
+                    "{version} was approved before {}, which serves {}: the newer approval counts.",
+                    champion.candidate.version, stage.endpoint
+                ))
+            } else {
+                None
+            }
+        });
     let is_newer = |other: &Candidate| other.approved_at > candidate.approved_at;
     let waiting = decision.head.waiting.get(&stage.name);
     let running = decision.head.rollouts.get(&stage.name);
@@ -187,7 +218,7 @@ fn approved(case: &Case<'_>, package: &Package, decision: &mut Decision) {
         .map(|w| &w.candidate)
         .filter(|c| is_newer(c))
         .or(running
-            .filter(|r| !matches!(r.phase, Phase::RollingBack { .. }))
+            .filter(|r| r.observed.is_none() && !matches!(r.phase, Phase::RollingBack { .. }))
             .map(|r| &r.candidate)
             .filter(|c| is_newer(c)));
     let ignored = ignored.or_else(|| {
@@ -211,6 +242,19 @@ fn approved(case: &Case<'_>, package: &Package, decision: &mut Decision) {
         );
         return;
     }
+    if case.observes()
+        && let Some(running) = decision.head.rollouts.get(&stage.name)
+    {
+        // Nothing waits for what is under way: it is said at once.
+        let line = if running.candidate.version == version {
+            "It is on its way there already.".to_owned()
+        } else {
+            would_follow(case, running)
+        };
+        let note = would_roll_out(case, stage, &candidate, vec![line]);
+        decision.notes.push(note);
+        return;
+    }
     enqueue(
         case,
         stage,
@@ -221,6 +265,15 @@ fn approved(case: &Case<'_>, package: &Package, decision: &mut Decision) {
         },
         decision,
     );
+}
+
+/// What a version that is approved meanwhile would do to what is under way.
+fn would_follow(case: &Case<'_>, running: &Rollout) -> String {
+    let when = match case.policy().pipeline.newer_approval {
+        NewerApproval::Replace => "It would take the place of what is under way there",
+        NewerApproval::Queue => "It would wait for what is under way there",
+    };
+    format!("{when}: {}.", running.name())
 }
 
 /// A version that was rejected while it serves is approved again: what was to take its place does
@@ -260,6 +313,10 @@ fn rejected(case: &Case<'_>, package: &Package, decision: &mut Decision) {
     withdrawn(version, decision);
     let by = by(package);
     take_back_everywhere(case, version, &format!("{by} rejected {version}"), decision);
+    if case.observes() {
+        would_replace(case, package, decision);
+        return;
+    }
     for stage in case.stages() {
         let Some(champion) = decision.head.champions.get(&stage.name).cloned() else {
             continue;
@@ -322,5 +379,58 @@ fn rejected(case: &Case<'_>, package: &Package, decision: &mut Decision) {
                 decision,
             );
         }
+    }
+}
+
+/// What would become of a rejected version that serves, in observe mode: whoever deployed it.
+fn would_replace(case: &Case<'_>, package: &Package, decision: &mut Decision) {
+    let version = package.version;
+    for stage in case.stages() {
+        let rollouts = &decision.head.rollouts;
+        let is_canary = rollouts
+            .get(&stage.name)
+            .is_some_and(|r| r.candidate.version == version);
+        if is_canary || !observe::serves(case, stage, &package.arn) {
+            continue;
+        }
+        let line = format!(
+            "{} rejected {version} while it serves {}. {}",
+            by(package),
+            stage.endpoint,
+            instead(case, stage, version, decision)
+        );
+        let note = observe::would(
+            Severity::Action,
+            format!(
+                "Observed: {version} would be taken back from {}",
+                stage.endpoint
+            ),
+            vec![line, "Nothing was changed.".to_owned()],
+            json!({ "package": package.arn }),
+        );
+        decision
+            .notes
+            .push(note.version(version).endpoint(&stage.endpoint));
+    }
+}
+
+/// What would serve instead of a rejected version.
+fn instead(case: &Case<'_>, stage: &Stage, version: PackageVersion, decision: &Decision) -> String {
+    let champion = decision.head.champions.get(&stage.name);
+    let previous = champion
+        .filter(|c| c.candidate.version == version)
+        .and_then(|c| c.previous.as_ref())
+        .filter(|previous| {
+            let package = case.facts.package(&previous.package).is();
+            package.is_some_and(|p| p.approval == Approval::Approved)
+        });
+    match previous {
+        Some(previous) => format!(
+            "Tidegate would have {} take over at once.",
+            previous.version
+        ),
+        None => "Tidegate would take it back, but it deployed no version before it that is still \
+                 Approved: it would ask for the approval of another one."
+            .to_owned(),
     }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::facts::Facts;
 use crate::ledger::{JobRecord, Lane, Snapshot};
-use crate::pipeline::{Policy, RolledBackPackage, Stage};
+use crate::pipeline::{Mode, Policy, RolledBackPackage, Stage};
 use crate::rollout::Rollout;
 
 /// What a decision rests on.
@@ -27,6 +27,11 @@ impl<'a> Case<'a> {
 
     pub(crate) fn stages(&self) -> impl Iterator<Item = &'a Stage> {
         self.policy().stages.iter()
+    }
+
+    /// Whether Tidegate only says what it would do.
+    pub(crate) fn observes(&self) -> bool {
+        self.policy().pipeline.mode == Mode::Observe
     }
 
     pub(crate) fn rejects_rolled_back(&self) -> bool {

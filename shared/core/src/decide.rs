@@ -3,6 +3,10 @@
 //! A pure function. [`needs`] says which facts are missing, [`decide`] decides on them; who calls
 //! them and in which order is the [`crate::engine`]'s part.
 
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+
 use crate::case::Case;
 use crate::decision::Decision;
 use crate::event::{Event, Kind};
@@ -11,9 +15,13 @@ use crate::name::StageName;
 use crate::rollout::{self, Rollout};
 use crate::turn::{self, take};
 use crate::world::{Effect, Outcome, Question};
-use crate::{approval, registration, triage};
+use crate::{approval, observe, registration, triage};
 
 mod outcomes;
+
+/// A rollout whose settled minutes were not judged for so long has no ticks any more, or `CloudWatch`
+/// is late.
+const TICKS_STOPPED: SignedDuration = SignedDuration::from_mins(4);
 
 /// What a decision is about.
 #[derive(Debug, Clone, Copy)]
@@ -47,19 +55,41 @@ pub fn needs(case: &Case<'_>, input: &Input<'_>) -> Vec<Question> {
                 .values()
                 .filter(|r| &r.endpoint == endpoint)
                 .flat_map(|r| rollout::needs(r, case.facts, case.now))
+                .chain(observe::needs_of_endpoint(case, endpoint))
                 .collect(),
             Kind::Tick { rollout, .. } => case
                 .snapshot
                 .head
                 .rollout(rollout)
-                .map(|r| rollout::needs(r, case.facts, case.now))
+                .map(|r| {
+                    let mut questions = rollout::needs(r, case.facts, case.now);
+                    questions.extend(observe::needs_of_endpoint(case, &r.endpoint));
+                    questions
+                })
                 .unwrap_or_default(),
+            Kind::Housekeeping => case
+                .snapshot
+                .head
+                .rollouts
+                .values()
+                .flat_map(|r| rollout::needs(r, case.facts, case.now))
+                .chain(
+                    case.stages()
+                        .flat_map(|s| observe::needs_of_endpoint(case, &s.endpoint)),
+                )
+                .collect(),
             Kind::Monitoring { .. } | Kind::Alarm { .. } => triage::needs(case, &event.kind),
             Kind::Unhandled { .. } => Vec::new(),
         },
     };
     questions.retain(|q| !case.facts.has(q));
-    questions
+    let mut asked: Vec<Question> = Vec::with_capacity(questions.len());
+    for question in questions {
+        if !asked.contains(&question) {
+            asked.push(question);
+        }
+    }
+    asked
 }
 
 /// Decides.
@@ -68,6 +98,7 @@ pub fn decide(case: &Case<'_>, input: &Input<'_>) -> Decision {
     match input {
         Input::Settled(outcomes) => outcomes::settle(case, outcomes, &mut decision),
         Input::Resume => {
+            observe::drop_left_overs(case, &mut decision);
             for running in left_over(case) {
                 let mut rollout = running.clone();
                 let moves = rollout::resume(&mut rollout, case.facts, case.now);
@@ -91,7 +122,8 @@ pub fn decide(case: &Case<'_>, input: &Input<'_>) -> Decision {
                 for stage in stages {
                     look(case, &stage, &mut decision);
                 }
-                if !decision.changes(&case.snapshot.head) {
+                let is_silent = decision.nothing_because.is_none();
+                if is_silent && !decision.changes(&case.snapshot.head) {
                     decision.nothing(format!("nothing of {endpoint} waits for this"));
                 }
             }
@@ -99,13 +131,60 @@ pub fn decide(case: &Case<'_>, input: &Input<'_>) -> Decision {
                 Some(running) => look(case, &running.stage.clone(), &mut decision),
                 None => decision.nothing(format!("the rollout {rollout} is over")),
             },
+            Kind::Housekeeping => housekeep(case, &mut decision),
             Kind::Monitoring { .. } | Kind::Alarm { .. } => {
                 triage::decide(case, event, &mut decision);
             }
             Kind::Unhandled { why, .. } => decision.nothing(why.clone()),
         },
     }
+    observe::hold_back(case, &mut decision);
+    if matches!(input, Input::Event(_) | Input::Continue) {
+        observe::mark(case, &mut decision);
+    }
     decision
+}
+
+/// One look at every rollout, and new ticks where they seem to have stopped.
+fn housekeep(case: &Case<'_>, decision: &mut Decision) {
+    let head = &case.snapshot.head;
+    let of_policy = case.stages().map(|s| &s.name);
+    let stages: BTreeSet<StageName> = head.rollouts.keys().chain(of_policy).cloned().collect();
+    for stage in &stages {
+        look(case, stage, decision);
+    }
+    let ticks: Vec<(Lane, Effect)> = head
+        .rollouts
+        .values()
+        .filter(|r| have_ticks_stopped(case, r))
+        .filter(|r| decision.head.rollout(&r.id).is_some())
+        .map(|r| (Lane::Rollout(r.id.clone()), start_ticks(case, r)))
+        .collect();
+    // A schedule that is there is left as it is.
+    decision.effects.extend(ticks);
+    if !decision.changes(head) {
+        decision.nothing("nothing is unfinished");
+    }
+}
+
+/// Whether nobody judged the minutes of a rollout that has some to judge. Before it has any, looking
+/// at it every five minutes does.
+fn have_ticks_stopped(case: &Case<'_>, rollout: &Rollout) -> bool {
+    let settle = SignedDuration::from_mins(i64::from(rollout.plan.judge.settle_minutes));
+    let is_behind = |judged: Timestamp| {
+        case.now.duration_since(judged) >= settle + TICKS_STOPPED
+    };
+    rollout.serves_candidate()
+        && rollout.judged_until.is_some_and(is_behind)
+        && !case.is_busy(rollout)
+}
+
+fn start_ticks(case: &Case<'_>, rollout: &Rollout) -> Effect {
+    Effect::StartTicks {
+        group: case.policy().pipeline.group.clone(),
+        stage: rollout.stage.clone(),
+        rollout: rollout.id.clone(),
+    }
 }
 
 /// The rollouts with a call to do that changes their endpoint.
@@ -132,7 +211,9 @@ fn left_over<'a>(case: &Case<'a>) -> impl Iterator<Item = &'a Rollout> {
 
 /// One look at the rollout of a stage, if there is one.
 fn look(case: &Case<'_>, stage: &StageName, decision: &mut Decision) {
-    let Some(mut rollout) = decision.head.rollouts.get(stage).cloned() else {
+    let running = decision.head.rollouts.get(stage).cloned();
+    let Some(mut rollout) = running.filter(|r| r.observed.is_none()) else {
+        observe::look_at(case, stage, decision);
         return;
     };
     let is_busy = case.is_busy(&rollout);

@@ -100,7 +100,7 @@ impl Note {
     #[must_use]
     pub fn rollout(mut self, rollout: &Rollout) -> Self {
         self.about = About {
-            version: Some(rollout.candidate.version),
+            version: rollout.version(),
             endpoint: Some(rollout.endpoint.clone()),
             rollout: Some(rollout.id.clone()),
         };

@@ -17,6 +17,7 @@ mod act;
 mod apply;
 mod explain;
 mod gather;
+mod housekeep;
 mod route;
 mod seal;
 mod session;
@@ -78,6 +79,23 @@ pub struct Handled {
     pub nothing_because: Option<String>,
     /// How many calls are left to do.
     pub left: usize,
+    /// The pipelines that housekeeping could not look after now, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<String>,
+}
+
+impl Handled {
+    /// Nothing done yet about this event.
+    fn of(event: &Event) -> Self {
+        Self {
+            event: event.id.to_string(),
+            group: None,
+            done: Vec::new(),
+            nothing_because: None,
+            left: 0,
+            failed: Vec::new(),
+        }
+    }
 }
 
 impl std::fmt::Display for Handled {
@@ -97,15 +115,13 @@ pub async fn handle<L: Ledger, W: World>(
     bytes: &[u8],
 ) -> Result<Handled, EngineError> {
     let event = event::parse(bytes)?;
-    let mut handled = Handled {
-        event: event.id.to_string(),
-        group: None,
-        done: Vec::new(),
-        nothing_because: None,
-        left: 0,
-    };
+    let mut handled = Handled::of(&event);
     if let Kind::Unhandled { what, why } = &event.kind {
         handled.nothing_because = Some(format!("{what}: {why}"));
+        return Ok(handled);
+    }
+    if matches!(event.kind, Kind::Housekeeping) {
+        Box::pin(housekeep::run(ledger, world, &event, &mut handled)).await?;
         return Ok(handled);
     }
     let group = match route::route(ledger, world, &event.kind).await? {

@@ -175,6 +175,8 @@ pub enum Kind {
         /// The rollout that the schedule was made for.
         rollout: RolloutId,
     },
+    /// Some minutes passed: what is unfinished anywhere is looked after.
+    Housekeeping,
     /// A monitoring job of a schedule ended, or the schedule's status tells of one that did.
     Monitoring {
         /// The schedule.

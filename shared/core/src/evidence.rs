@@ -15,6 +15,8 @@ use crate::pipeline::Judge;
 mod dispersion;
 mod exact;
 mod history;
+mod interval;
+mod report;
 mod verdict;
 
 #[cfg(test)]
@@ -24,7 +26,9 @@ mod tests;
 
 pub use dispersion::dispersion;
 pub use history::{pair_with_history, tolerated_against_history};
-pub use verdict::{Verdict, odds, verdict, verdict_alone};
+pub use interval::{CONFIDENCE, Interval, rate_interval};
+pub use report::{Report, Side};
+pub use verdict::{Verdict, needed, odds, tests_alone, verdict, verdict_alone};
 
 /// How many alternatives, "so many times worse", the evidence is averaged over.
 const GRID: usize = 40;
@@ -109,6 +113,22 @@ pub struct Minute {
     pub canary: Counts,
 }
 
+impl Minute {
+    fn clamped(self) -> Self {
+        Self {
+            baseline: self.baseline.clamped(),
+            canary: self.canary.clamped(),
+        }
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self {
+            baseline: self.baseline.plus(other.baseline),
+            canary: self.canary.plus(other.canary),
+        }
+    }
+}
+
 impl From<[u64; 4]> for Minute {
     fn from([nb, bb, nc, bc]: [u64; 4]) -> Self {
         Self {
@@ -136,6 +156,31 @@ pub struct Rule {
     pub tolerated_ratio: f64,
     /// How many times the baseline's rate "safe" rules out, more than `tolerated_ratio`.
     pub margin_ratio: f64,
+}
+
+/// The part of alpha for the time beside the champion. The rest is for the time when the candidate
+/// has all the traffic.
+pub const BESIDE: f64 = 0.9;
+
+impl Rule {
+    /// The rule for a rollout's time beside the champion. Both times together have a chance of
+    /// alpha; this one gets nine tenths of it.
+    pub fn beside(judge: &Judge) -> Self {
+        let rule = Self::from(judge);
+        Self {
+            alpha: rule.alpha * BESIDE,
+            ..rule
+        }
+    }
+
+    /// The rule for the time after it, against history.
+    pub fn afterwards(judge: &Judge) -> Self {
+        let rule = Self::from(judge);
+        Self {
+            alpha: rule.alpha * (1.0 - BESIDE),
+            ..rule
+        }
+    }
 }
 
 impl From<&Judge> for Rule {
@@ -170,6 +215,17 @@ pub struct Evidence {
     worse: [f64; GRID],
     #[serde(with = "exact::row")]
     better: [f64; GRID],
+    /// The log-likelihood ratio of the margin against the tolerated ratio: what joins both rows.
+    #[serde(with = "exact::number", default)]
+    step: f64,
+    /// Minutes in which only one variant had requests, until the other has some.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pool: Minute,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // the form that serde asks for
+fn is_empty(minute: &Minute) -> bool {
+    *minute == Minute::default()
 }
 
 impl Evidence {
@@ -186,16 +242,39 @@ impl Evidence {
             totals: Minute::default(),
             worse: [0.0; GRID],
             better: [0.0; GRID],
+            step: 0.0,
+            pool: Minute::default(),
         }
     }
 
-    /// Takes one closed minute into account.
+    /// Takes one closed minute into account, on its own.
     pub fn add(&mut self, minute: &Minute) {
-        let (baseline, canary) = (minute.baseline.clamped(), minute.canary.clamped());
-        self.totals = Minute {
-            baseline: self.totals.baseline.plus(baseline),
-            canary: self.totals.canary.plus(canary),
-        };
+        let minute = minute.clamped();
+        self.totals = self.totals.plus(minute);
+        self.share_out(minute);
+    }
+
+    /// Takes one closed minute into account, together with those before it in which only one of the
+    /// variants had requests: on a quiet endpoint single minutes say nothing. Valid, since when to
+    /// stop gathering depends on requests alone, never on how many were bad; within what is
+    /// gathered, rates are taken to be steady.
+    pub fn gather(&mut self, minute: &Minute) {
+        let minute = minute.clamped();
+        self.totals = self.totals.plus(minute);
+        self.pool = self.pool.plus(minute);
+        if self.pool.baseline.requests > 0 && self.pool.canary.requests > 0 {
+            let gathered = std::mem::take(&mut self.pool);
+            self.share_out(gathered);
+        }
+    }
+
+    /// The shares of traffic changed: what was gathered before doesn't belong to what comes.
+    pub fn traffic_shifted(&mut self) {
+        self.pool = Minute::default();
+    }
+
+    fn share_out(&mut self, minute: Minute) {
+        let Minute { baseline, canary } = minute;
         let bad = real(baseline.bad) + real(canary.bad);
         if baseline.requests == 0 || canary.requests == 0 || bad == 0.0 {
             return;
@@ -204,6 +283,8 @@ impl Evidence {
             self.worse[k] += shift(baseline, canary, self.tolerated, LN_GRID[k]);
             self.better[k] += shift(baseline, canary, self.margin, -LN_GRID[k]);
         }
+        let apart = (self.margin / self.tolerated).ln();
+        self.step += shift(baseline, canary, self.tolerated, apart);
     }
 
     /// Log-evidence that the canary's rate is above the tolerated ratio times the baseline's.

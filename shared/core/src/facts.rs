@@ -79,6 +79,8 @@ impl Facts {
         object(uri: &str) -> str, Question::Object { uri: uri.to_owned() }, Object;
         /// Counts by minute.
         minutes(question: &Question) -> [MinuteCounts], question.clone(), Minutes;
+        /// The variants that have metrics.
+        variants(endpoint: &EndpointName) -> [String], Question::VariantsOf { endpoint: endpoint.clone() }, Variants;
         /// Answers to smoke requests.
         smoke(question: &Question) -> [SmokeAnswer], question.clone(), Smoke;
         /// Packages of an artifact.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit::Tip;
 use crate::candidate::Candidate;
 use crate::event::Approval;
-use crate::name::{PackageVersion, RolloutId, StageName};
+use crate::name::{EndpointName, PackageVersion, RolloutId, StageName};
 use crate::rollout::Rollout;
 
 /// How many versions' approvals are remembered, the newest by version.
@@ -37,6 +37,14 @@ pub struct Head {
     pub approvals: BTreeMap<PackageVersion, (Approval, Timestamp)>,
     /// When retrainings were started, the last 30 days' only.
     pub retrainings: Vec<Timestamp>,
+    /// When a retraining would have been started in observe mode, the last 30 days' only. They
+    /// don't count once Tidegate acts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub would_retrain: Vec<Timestamp>,
+    /// In observe mode, the variant that had all the traffic of an endpoint when it was last looked
+    /// at: what a canary beside it is compared with.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub carriers: BTreeMap<EndpointName, String>,
     /// Monitoring jobs and alarms that were dealt with, the last 50: a finding is told in several
     /// events.
     pub findings: Vec<String>,
@@ -66,6 +74,11 @@ impl Head {
             self.findings.remove(0);
         }
         false
+    }
+
+    /// Whether something of it is under way or waits, apart from effects to do.
+    pub fn is_unfinished(&self) -> bool {
+        !self.rollouts.is_empty() || !self.waiting.is_empty()
     }
 
     /// The rollout of this id, if it is under way.

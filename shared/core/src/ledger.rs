@@ -48,6 +48,13 @@ pub trait Ledger: Sync {
         event: Option<&EventId>,
     ) -> impl Future<Output = Result<Option<Snapshot>, LedgerError>> + Send;
 
+    /// Up to `limit` (1 to 10,000) groups with effects to do or with a rollout under way or waiting;
+    /// one that became so a moment ago may be missing.
+    fn unfinished(
+        &self,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<GroupName>, LedgerError>> + Send;
+
     /// What became of a training job.
     fn job(
         &self,

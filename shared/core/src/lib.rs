@@ -22,6 +22,7 @@ pub mod ledger;
 pub mod mutation;
 pub mod name;
 pub mod notice;
+pub mod observe;
 pub mod pipeline;
 pub mod registration;
 pub mod retrain;

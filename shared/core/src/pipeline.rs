@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::name::{EndpointName, GroupName, PipelineName, ScheduleName, StageName};
 
 pub use error::{PolicyError, PolicyErrors};
-pub use guard::{CountMetric, Guard, GuardMetric};
+pub use guard::{CountMetric, CustomMetric, Guard, GuardMetric};
 pub use read::parse;
 pub use schema::schema;
 
@@ -73,6 +73,9 @@ pub struct Pipeline {
     /// The model package group; one pipeline has one group.
     #[schemars(schema_with = "schema::aws_name")]
     pub group: GroupName,
+    /// Whether Tidegate acts, or only says what it would do.
+    #[serde(default)]
+    pub mode: Mode,
     /// How a training job is known to belong here; by default the tag `tidegate:pipeline=<name>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::training")]
@@ -83,6 +86,18 @@ pub struct Pipeline {
     /// What becomes of a package whose rollout was rolled back.
     #[serde(default)]
     pub rolled_back_package: RolledBackPackage,
+}
+
+/// Whether Tidegate acts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// It does what it decides.
+    #[default]
+    Act,
+    /// It decides, writes down and tells, and changes nothing of SageMaker; it judges canaries that
+    /// somebody else shifts.
+    Observe,
 }
 
 /// How a training job is recognised: by a tag or by the start of its name.

@@ -18,7 +18,8 @@ use crate::ledger::{JobRecord, Lane};
 use crate::mutation::Mutation;
 use crate::name::{JobName, token};
 use crate::notice::Severity;
-use crate::world::{Effect, PackageSpec, Question, TrainingJob};
+use crate::observe;
+use crate::world::{Effect, Package, PackageSpec, Question, TrainingJob};
 
 /// How much of a package's metadata metrics may take, of SageMaker's 50 pairs.
 const METRIC_PAIRS: usize = 45;
@@ -53,8 +54,9 @@ fn is_gated(case: &Case<'_>, job: &JobName) -> bool {
     }
     let lane = Lane::Job(job.clone());
     let is_pending = || case.snapshot.pending.iter().any(|p| p.lane == lane);
+    // In observe mode nothing is ever registered: it was said once what would be.
     case.job
-        .is_some_and(|record| record.package.is_some() || is_pending())
+        .is_some_and(|record| record.package.is_some() || case.observes() || is_pending())
 }
 
 fn same_artifact(case: &Case<'_>, job: &TrainingJob) -> Option<Question> {
@@ -177,15 +179,20 @@ fn gate(case: &Case<'_>, job: &TrainingJob, decision: &mut Decision) {
         package: None,
     };
     let lane = Lane::Job(job.name.clone());
+    let is_to_be = if case.observes() { "would be" } else { "is" };
     decision.notes.push(Note::new(
         What::CandidateGated,
-        format!("The model of {} is {approval:?}: {why}", job.name),
+        format!("The model of {} {is_to_be} {approval:?}: {why}", job.name),
         json!({ "job": job.arn, "metrics": metrics, "checks": judgement.checks, "champion": champion }),
     ));
     let registered_elsewhere = same_artifact(case, job)
         .and_then(|q| case.facts.packages(&q).is())
         .and_then(|p| p.first())
         .filter(|_| !Mutation::RegisterAgain.is_on());
+    if case.observes() {
+        let note = would_register(job, approval, &why, registered_elsewhere);
+        return note_gated(record, note, registered_elsewhere, decision);
+    }
     if let Some(package) = registered_elsewhere {
         if package.approval == Approval::PendingManualApproval
             && approval != Approval::PendingManualApproval
@@ -231,6 +238,61 @@ fn gate(case: &Case<'_>, job: &TrainingJob, decision: &mut Decision) {
             metadata: metadata(job, &metrics, &judgement),
         })),
     ));
+}
+
+/// Remembers in observe mode that the job was gated and told of.
+fn note_gated(record: JobRecord, note: Note, elsewhere: Option<&Package>, decision: &mut Decision) {
+    decision.notes.push(note);
+    let package = elsewhere.map(|p| (p.arn.clone(), p.version));
+    decision.jobs.push(JobRecord { package, ..record });
+}
+
+/// What would be registered, for people.
+fn would_register(
+    job: &TrainingJob,
+    approval: Approval,
+    why: &str,
+    elsewhere: Option<&Package>,
+) -> Note {
+    let severity = match approval {
+        Approval::Approved => Severity::Info,
+        Approval::PendingManualApproval | Approval::Rejected => Severity::Warning,
+    };
+    let facts =
+        json!({ "job": job.arn, "approval": approval, "package": elsewhere.map(|p| &p.arn) });
+    let Some(package) = elsewhere else {
+        let line = format!(
+            "The model of {} would be registered as {approval:?}: {why}",
+            job.name
+        );
+        let headline = format!("Observed: {} would be registered as {approval:?}", job.name);
+        return observe::would(severity, headline, vec![line], facts);
+    };
+    let version = package.version;
+    let marks = package.approval == Approval::PendingManualApproval && package.approval != approval;
+    let (headline, line) = if marks {
+        (
+            format!("Observed: {version} would be marked {approval:?}"),
+            format!(
+                "Somebody registered the model of {} as {version}, and it would be marked \
+                 {approval:?}: {why}",
+                job.name
+            ),
+        )
+    } else {
+        (
+            format!(
+                "Observed: {version} is {:?}, and would be left so",
+                package.approval
+            ),
+            format!(
+                "Somebody registered the model of {} as {version}. The gate says {approval:?}: \
+                 {why}",
+                job.name
+            ),
+        )
+    };
+    observe::would(severity, headline, vec![line], facts).version(version)
 }
 
 /// The metrics that the gate looks at, and what is wrong with them, if they can't be had.

@@ -10,7 +10,8 @@ use crate::ledger::Lane;
 use crate::mutation::Mutation;
 use crate::name::token;
 use crate::notice::Severity;
-use crate::pipeline::Stage;
+use crate::observe;
+use crate::pipeline::{OnDrift, Stage};
 use crate::world::{Effect, Findings};
 
 /// The time in which `at_most_per_month` counts.
@@ -34,19 +35,28 @@ pub(crate) fn decide(
     };
     let now = case.now;
     let head = &mut decision.head;
-    head.retrainings
-        .retain(|at| now.duration_since(*at) < MONTH);
+    for list in [&mut head.retrainings, &mut head.would_retrain] {
+        list.retain(|at| now.duration_since(*at) < MONTH);
+    }
     let cooldown = SignedDuration::from_hours(i64::from(on_drift.cooldown_hours));
-    let newest = head.retrainings.iter().max().copied();
-    let in_month = head.retrainings.len();
+    // What would have been started counts as long as nothing is.
+    let would: &[_] = if case.observes() {
+        &head.would_retrain
+    } else {
+        &[]
+    };
+    let newest = head.retrainings.iter().chain(would).max().copied();
+    let in_month = head.retrainings.len() + would.len();
     let most = usize::try_from(on_drift.at_most_per_month).unwrap_or(usize::MAX);
     let withheld = match newest {
         Some(newest) if now.duration_since(newest) < cooldown => Some(format!(
-            "The last retraining began at {newest}, less than {} hours ago.",
+            "The last retraining {} at {newest}, less than {} hours ago.",
+            began(would.contains(&newest)),
             on_drift.cooldown_hours
         )),
         _ if in_month >= most => Some(format!(
-            "{in_month} retrainings began in the last 30 days, and the policy allows {most}."
+            "{in_month} retrainings {} in the last 30 days, and the policy allows {most}.",
+            began(!would.is_empty())
         )),
         _ => None,
     };
@@ -66,6 +76,13 @@ pub(crate) fn decide(
         );
         return;
     }
+    if case.observes() {
+        head.would_retrain.push(now);
+        decision
+            .notes
+            .push(would_retrain(stage, on_drift, findings, sentence));
+        return;
+    }
     if !Mutation::ForgetRetraining.is_on() {
         head.retrainings.push(now);
     }
@@ -80,4 +97,30 @@ pub(crate) fn decide(
             why: sentence.chars().take(1_000).collect(),
         },
     ));
+}
+
+fn began(is_imagined: bool) -> &'static str {
+    if is_imagined {
+        "would have begun"
+    } else {
+        "began"
+    }
+}
+
+fn would_retrain(stage: &Stage, on_drift: &OnDrift, findings: &Findings, sentence: &str) -> Note {
+    let pipeline = &on_drift.retrain.pipeline;
+    observe::would(
+        Severity::Warning,
+        format!("Observed: {} would be retrained", stage.endpoint),
+        vec![format!(
+            "The SageMaker pipeline {pipeline} would be started for {}: {sentence}.",
+            stage.endpoint
+        )],
+        json!({
+            "finding": findings.job,
+            "pipeline": pipeline,
+            "parameters": on_drift.retrain.parameters,
+        }),
+    )
+    .endpoint(&stage.endpoint)
 }

@@ -3,7 +3,7 @@
 //! `Preparing -> Smoke -> Step(1..n) -> Promoting -> Baking -> Reducing -> Done`, and from each of
 //! them `RollingBack -> RolledBack` (or `Superseded`). The machine looks at what the endpoint *is*
 //! ([`crate::world::Endpoint`]) and asks for what it should be next, so that late, doubled and lost
-//! events do no harm.
+//! events do no harm. `Observing -> Observed` is a canary that somebody else shifts.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -19,15 +19,25 @@ mod finish;
 mod judge;
 mod moves;
 mod names;
+pub(crate) mod observe;
+mod past;
 mod phases;
+mod report;
 mod settle;
 mod share;
 mod start;
+#[cfg(test)]
+mod tests;
 mod undo;
 
 pub use advance::{advance, needs, resume};
+pub(crate) use finish::done;
 pub use moves::Moves;
 pub use names::rollout_id;
+pub use observe::{Over, Theirs};
+pub use past::{Past, Source};
+pub use phases::FEWEST_MINUTES;
+pub use report::{Against, GuardReport, grouped, percent};
 pub use settle::effect_failed;
 pub use start::{Start, needs_to_start, start};
 pub use undo::roll_back;
@@ -35,8 +45,18 @@ pub use undo::roll_back;
 /// How often a way back is asked for before a person has to look.
 pub const UNDO_ATTEMPTS: u8 = 5;
 
-/// How many minutes of counts a rollout keeps, the newest.
+/// How many minutes of counts a rollout keeps, with one guard; with more, fewer.
 pub const KEPT_MINUTES: usize = 1_440;
+
+/// How many counts of minutes and guards it keeps: five stages that roll out at once still fit into
+/// one item of the ledger.
+const KEPT_COUNTS: usize = 2_400;
+
+/// How many minutes of counts a rollout with so many guards keeps. When there are more, older ones
+/// are added up, two and two.
+pub fn kept_minutes(guards: usize) -> usize {
+    (KEPT_COUNTS / guards.max(1)).min(KEPT_MINUTES)
+}
 
 /// How many minutes of the champion's history the verdict starts from.
 pub const HISTORY_MINUTES: i64 = 180;
@@ -95,9 +115,18 @@ pub struct Rollout {
     pub evidence: Vec<Evidence>,
     /// The evidence against history, by guard, since the candidate has all the traffic.
     pub alone: Vec<Evidence>,
+    /// What the candidate is compared with once it has all the traffic; none before that is known.
+    #[serde(default)]
+    pub past: Option<Past>,
+    /// The first guard that took the candidate back, and when. Harm that was found stays found.
+    #[serde(default)]
+    pub crossed: Option<Crossed>,
+    /// Somebody else shifts this canary, and Tidegate only judges it.
+    #[serde(default)]
+    pub observed: Option<Observed>,
     /// All minutes before this are judged.
     pub judged_until: Option<Timestamp>,
-    /// The judged minutes, the newest [`KEPT_MINUTES`].
+    /// The judged minutes, at most [`kept_minutes`]: the newest one by one, older ones added up.
     pub minutes: Vec<JudgedMinute>,
     /// The canary's share of traffic over time, percent: when it was confirmed to be so.
     pub weights: Vec<(Timestamp, u8)>,
@@ -105,6 +134,26 @@ pub struct Rollout {
     pub went_back_by_own_config: bool,
     /// Whether people were told that something holds it up; once per phase.
     pub told_of_wait: bool,
+}
+
+/// A guard whose evidence reached what takes a candidate back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Crossed {
+    /// The guard, by its place.
+    pub guard: usize,
+    /// What the candidate was compared with.
+    pub against: Against,
+    /// The start of the minute that made it so.
+    pub at: Timestamp,
+}
+
+/// A canary that somebody else shifts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Observed {
+    /// The canary's model (in SageMaker's sense), for one that has no package in the group.
+    pub model: String,
+    /// Whether people were told that it looks safe.
+    pub told_safe: bool,
 }
 
 /// What served an endpoint before a rollout.
@@ -175,6 +224,18 @@ pub enum Phase {
         /// Why.
         why: String,
     },
+    /// Somebody else shifts the traffic, and Tidegate only judges ([`Rollout::observed`]).
+    Observing {
+        /// What they did in the end, while the last minutes before it are still to be judged.
+        over: Option<Over>,
+    },
+    /// An observation that is over.
+    Observed {
+        /// What they did.
+        over: Over,
+        /// What Tidegate would have done, and what they did.
+        why: String,
+    },
 }
 
 /// How far a roll back is.
@@ -225,10 +286,10 @@ impl Cause {
     }
 }
 
-/// A minute that was judged.
+/// A minute that was judged, or several older ones.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JudgedMinute {
-    /// The minute's start.
+    /// The (first) minute's start.
     pub at: Timestamp,
     /// The canary's share of traffic, percent, as it was asked for.
     pub weight: u8,
@@ -239,6 +300,20 @@ pub struct JudgedMinute {
 }
 
 impl Rollout {
+    /// The candidate's version; none for an observed canary that has no package of the group.
+    pub fn version(&self) -> Option<PackageVersion> {
+        (self.candidate.version.0 > 0).then_some(self.candidate.version)
+    }
+
+    /// The candidate, for people: `v7`, or `the variant blue (model fraud-blue)`.
+    pub fn name(&self) -> String {
+        match self.version() {
+            Some(version) => version.to_string(),
+            None if self.model.is_empty() => format!("the variant {}", self.canary),
+            None => format!("the variant {} (model {})", self.canary, self.model),
+        }
+    }
+
     /// Whether it is under way.
     pub fn is_running(&self) -> bool {
         !matches!(
@@ -247,6 +322,7 @@ impl Rollout {
                 | Phase::RolledBack { .. }
                 | Phase::Superseded { .. }
                 | Phase::Failed { .. }
+                | Phase::Observed { .. }
         )
     }
 
@@ -254,13 +330,24 @@ impl Rollout {
     pub fn serves_candidate(&self) -> bool {
         matches!(
             self.phase,
-            Phase::Step { .. } | Phase::Promoting | Phase::Baking { .. } | Phase::Reducing { .. }
+            Phase::Step { .. }
+                | Phase::Promoting
+                | Phase::Baking { .. }
+                | Phase::Reducing { .. }
+                | Phase::Observing { .. }
         )
     }
 
     /// Whether the candidate is a canary beside what serves.
     pub fn has_canary(&self) -> bool {
         self.incumbent.is_some() && !self.replaces
+    }
+
+    /// Whether it watches a candidate that was deployed alone: nothing is left to go back to.
+    pub fn is_lone(&self) -> bool {
+        !self.has_canary()
+            && self.observed.is_none()
+            && matches!(self.phase, Phase::Reducing { .. })
     }
 
     /// The config that it leaves the candidate serving by.
@@ -308,6 +395,8 @@ impl Rollout {
             Phase::RolledBack { .. } => "rolled back".to_owned(),
             Phase::Superseded { .. } => "superseded".to_owned(),
             Phase::Failed { .. } => "failed".to_owned(),
+            Phase::Observing { .. } => "observing".to_owned(),
+            Phase::Observed { .. } => "observed".to_owned(),
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::facts::Known;
 use crate::mutation::Mutation;
 use crate::name::{EndpointName, ScheduleName};
 use crate::notice::Severity;
+use crate::observe;
 use crate::pipeline::{OnAlarm, Stage};
 use crate::retrain;
 use crate::rollout::{Cause, Reason, Rollout};
@@ -104,7 +105,11 @@ pub(crate) fn decide(case: &Case<'_>, event: &Event, decision: &mut Decision) {
                 json!({ "alarm": alarm, "variant": variant, "data_since": since, "blamed": rolls_back }),
             )
             .endpoint(endpoint);
-            if rolls_back {
+            let running = decision.head.rollouts.get(&stage.name);
+            if let Some(rollout) = running.filter(|r| rolls_back && r.observed.is_some()) {
+                let would = would_roll_back(rollout, &sentence);
+                decision.notes.extend([note, would]);
+            } else if rolls_back {
                 decision.notes.push(note);
                 let why = Reason {
                     cause: Cause::Violation,
@@ -123,8 +128,27 @@ pub(crate) fn decide(case: &Case<'_>, event: &Event, decision: &mut Decision) {
     }
 }
 
+/// An observed canary is to blame: people are told what they would be spared.
+fn would_roll_back(rollout: &Rollout, sentence: &str) -> Note {
+    let (name, endpoint) = (rollout.name(), &rollout.endpoint);
+    observe::would(
+        Severity::Warning,
+        format!("Observed: {name} would be rolled back on {endpoint}"),
+        vec![
+            format!("Tidegate would roll {name} back on {endpoint} now: {sentence}."),
+            "Nothing was changed.".to_owned(),
+        ],
+        json!({}),
+    )
+    .rollout(rollout)
+}
+
 fn why_only_told(decision: &Decision, stage: &Stage) -> String {
-    if decision.head.rollouts.contains_key(&stage.name) {
+    let running = decision.head.rollouts.get(&stage.name);
+    if running.is_some_and(|r| r.observed.is_some()) {
+        "A canary is under way, and this says nothing of it alone; its guards are judged."
+            .to_owned()
+    } else if running.is_some() {
         "A rollout is under way, and this says nothing of its candidate alone; its guards watch it."
             .to_owned()
     } else {
@@ -133,7 +157,7 @@ fn why_only_told(decision: &Decision, stage: &Stage) -> String {
 }
 
 fn is_to_blame(rollout: &Rollout, variant: Option<&str>, data_since: Timestamp) -> bool {
-    if !rollout.serves_candidate() {
+    if !rollout.serves_candidate() || rollout.is_lone() {
         return false;
     }
     if variant == Some(rollout.canary.as_str()) {
@@ -234,7 +258,12 @@ fn violation(
         .data_since
         .unwrap_or(case.now - SignedDuration::from_hours(1));
     let rolling = decision.head.rollouts.get(&stage.name);
-    if rolling.is_some_and(|r| is_to_blame(r, None, since)) {
+    if let Some(rollout) = rolling.filter(|r| is_to_blame(r, None, since)) {
+        if rollout.observed.is_some() {
+            let would = would_roll_back(rollout, &sentence);
+            decision.notes.extend([note, would]);
+            return;
+        }
         decision.notes.push(note);
         take_back(
             case,

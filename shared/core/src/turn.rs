@@ -11,9 +11,10 @@ use crate::ledger::Lane;
 use crate::mutation::Mutation;
 use crate::name::{PackageVersion, StageName};
 use crate::notice::Severity;
+use crate::observe;
 use crate::pipeline::{NewerApproval, Stage};
 use crate::rollout::{
-    Cause, Moves, Phase, Reason, Rollout, Start, needs_to_start, roll_back, start,
+    Cause, Moves, Phase, Reason, Rollout, Start, done, needs_to_start, roll_back, start,
 };
 use crate::world::{Effect, Question};
 
@@ -55,9 +56,14 @@ pub(crate) fn start_what_waits(case: &Case<'_>, decision: &mut Decision) {
         let champion = case.snapshot.head.champions.get(&stage.name);
         let group = &case.policy().pipeline.group;
         let applied = &case.snapshot.applied;
-        match start(
+        let start = start(
             waiting, group, stage, applied, champion, case.facts, case.now,
-        ) {
+        );
+        if case.observes() {
+            would_start(case, stage, waiting, start, decision);
+            continue;
+        }
+        match start {
             Start::Unknown => decision.nothing("not all facts are known yet"),
             Start::Wait(why) if waiting.told => decision.nothing(why),
             Start::Wait(why) => {
@@ -96,6 +102,93 @@ pub(crate) fn start_what_waits(case: &Case<'_>, decision: &mut Decision) {
     }
 }
 
+/// What would become of a candidate whose turn it is, in observe mode. It does not wait: it is said
+/// once.
+fn would_start(
+    case: &Case<'_>,
+    stage: &Stage,
+    waiting: &Waiting,
+    start: Start,
+    decision: &mut Decision,
+) {
+    let candidate = &waiting.candidate;
+    let note = match start {
+        Start::Unknown => return decision.nothing("not all facts are known yet"),
+        Start::Wait(why) => {
+            let line = format!("{why} It would wait until the endpoint is InService.");
+            would_roll_out(case, stage, candidate, vec![line])
+        }
+        Start::Refused(note) => refused(candidate, stage, *note),
+        Start::Started(rollout, ..) if !rollout.has_canary() => {
+            let how = if rollout.replaces {
+                "It would be deployed alone, with no canary: what serves is not Approved."
+            } else {
+                "The endpoint does not exist; it would be created."
+            };
+            would_roll_out(case, stage, candidate, vec![how.to_owned()])
+        }
+        Start::Started(..) => would_roll_out(case, stage, candidate, Vec::new()),
+    };
+    decision.head.waiting.remove(&stage.name);
+    decision.notes.push(note);
+}
+
+/// Why a candidate would not be rolled out.
+fn refused(candidate: &Candidate, stage: &Stage, note: Note) -> Note {
+    let (version, endpoint) = (candidate.version, &stage.endpoint);
+    if note.tell.is_none() {
+        return note;
+    }
+    observe::would(
+        Severity::Warning,
+        format!("Observed: {version} would not be rolled out to {endpoint}"),
+        vec![
+            format!("{version} would not be rolled out to {endpoint}."),
+            note.draft.why,
+        ],
+        note.draft.facts,
+    )
+    .version(version)
+    .endpoint(endpoint)
+}
+
+/// What a rollout of a candidate would be, with what there is to say of its start.
+pub(crate) fn would_roll_out(
+    case: &Case<'_>,
+    stage: &Stage,
+    candidate: &Candidate,
+    lines: Vec<String>,
+) -> Note {
+    let (version, endpoint) = (candidate.version, &stage.endpoint);
+    let shares = &stage.strategy.canary;
+    let steps: Vec<String> = shares.iter().map(u8::to_string).collect();
+    let how = match steps.as_slice() {
+        [] => "with all the traffic at once".to_owned(),
+        [one] => format!("in one step of {one} %"),
+        [first @ .., last] => format!("in steps of {} and {last} %", first.join(", ")),
+    };
+    let mut said = vec![format!(
+        "{version} would be rolled out to {endpoint} {how}."
+    )];
+    said.extend(lines);
+    let next = case.stages().skip_while(|s| s.name != stage.name).skip(1);
+    let next: Vec<&str> = next.map(|s| s.endpoint.as_str()).collect();
+    if !next.is_empty() {
+        said.push(format!(
+            "Once that went well: to {}.",
+            next.join(", then to ")
+        ));
+    }
+    observe::would(
+        Severity::Info,
+        format!("Observed: {version} would be rolled out to {endpoint}"),
+        said,
+        serde_json::json!({ "candidate": candidate, "steps": shares }),
+    )
+    .version(version)
+    .endpoint(endpoint)
+}
+
 /// Lets a candidate wait for a stage; what the policy says happens to a rollout that is under way.
 pub(crate) fn enqueue(case: &Case<'_>, stage: &Stage, waiting: Waiting, decision: &mut Decision) {
     let version = waiting.candidate.version;
@@ -104,6 +197,15 @@ pub(crate) fn enqueue(case: &Case<'_>, stage: &Stage, waiting: Waiting, decision
     let Some(running) = decision.head.rollouts.get(&stage.name) else {
         return;
     };
+    if running.observed.is_some() {
+        let note = waits_for_theirs(running, version);
+        decision.notes.push(note);
+        return;
+    }
+    if case.observes() {
+        // What is under way ends by its plan; then it is said what would be next.
+        return;
+    }
     let goes_back = matches!(running.phase, Phase::RollingBack { .. });
     if running.candidate.version == version && !is_urgent && !goes_back {
         // The same version was approved once more while it rolls out.
@@ -122,12 +224,39 @@ pub(crate) fn enqueue(case: &Case<'_>, stage: &Stage, waiting: Waiting, decision
     }
 }
 
+/// A canary of somebody else holds the stage: it is watched to its end, and never taken back.
+fn waits_for_theirs(running: &Rollout, version: PackageVersion) -> Note {
+    let line = format!(
+        "{version} waits: somebody else shifts {} on {}. It starts by itself when that is over.",
+        running.name(),
+        running.endpoint
+    );
+    Note::new(What::StepHeld, line.clone(), serde_json::Value::Null)
+        .version(version)
+        .endpoint(&running.endpoint)
+        .tell(
+            Severity::Info,
+            format!("{version} waits for {}", running.endpoint),
+            vec![line],
+        )
+}
+
 /// Takes the rollout of a stage back, if there is one.
 pub(crate) fn take_back(case: &Case<'_>, stage: &StageName, why: Reason, decision: &mut Decision) {
     let Some(mut rollout) = decision.head.rollouts.get(stage).cloned() else {
         return;
     };
+    if rollout.observed.is_some() {
+        // It is somebody else's.
+        return;
+    }
     let mut moves = Moves::default();
+    if rollout.is_lone() {
+        // There is nothing to go back to: it is over, and what it left is the champion.
+        done(&mut rollout, case.now, &mut moves);
+        take(case, rollout, moves, decision);
+        return;
+    }
     roll_back(&mut rollout, why, case.now, &mut moves);
     if moves.cancel {
         take(case, rollout, moves, decision);
@@ -300,8 +429,12 @@ fn promote_to_next_stage(case: &Case<'_>, rollout: &Rollout, decision: &mut Deci
         // It took the place of a rejected version, which was looked for on every stage.
         return;
     }
-    let next = case.stages().skip_while(|s| s.name != rollout.stage).nth(1);
     let version = rollout.candidate.version;
+    let approval = decision.head.approvals.get(&version).map(|(a, _)| *a);
+    if rollout.crossed.is_some() || approval.is_some_and(|a| a != Approval::Approved) {
+        return;
+    }
+    let next = case.stages().skip_while(|s| s.name != rollout.stage).nth(1);
     let serves = |stage: &Stage| {
         let champion = decision.head.champions.get(&stage.name);
         champion.is_some_and(|c| c.candidate.version == version)

@@ -114,6 +114,26 @@ pub enum Question {
         /// The end of the last minute, whole, excluded; at most 1,440 minutes after `from`.
         to: Timestamp,
     },
+    /// Counts by the hour, as [`Question::Minutes`] has them by the minute. The answer is
+    /// [`Answer::Minutes`], each at its hour's start.
+    Hours {
+        /// The endpoint.
+        endpoint: EndpointName,
+        /// The variants, in the order of the answer.
+        variants: Vec<String>,
+        /// The guards, in the order of the answer.
+        guards: Vec<GuardMetric>,
+        /// The first hour, whole.
+        from: Timestamp,
+        /// The end of the last hour, whole, excluded; at most 15 days after `from`, which is how
+        /// long `CloudWatch` keeps minutes.
+        to: Timestamp,
+    },
+    /// The variants that `CloudWatch` has metrics of (`ListMetrics`), those of the last two weeks.
+    VariantsOf {
+        /// The endpoint.
+        endpoint: EndpointName,
+    },
     /// A small text object in S3, at most 1 MB.
     Object {
         /// Its `s3://` URI.
@@ -163,6 +183,8 @@ pub enum Answer {
     Model(Box<Model>),
     /// Counts by minute, in order; a minute that `CloudWatch` has nothing of has no requests.
     Minutes(Vec<MinuteCounts>),
+    /// Variants' names, sorted.
+    Variants(Vec<String>),
     /// An object's text.
     Object(String),
     /// One answer per payload, in order.

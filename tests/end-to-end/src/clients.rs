@@ -7,6 +7,8 @@ use crate::{ACCOUNT, REGION};
 /// One client of each service.
 #[derive(Debug, Clone)]
 pub struct Clients {
+    /// `CloudWatch`.
+    pub cloudwatch: aws_sdk_cloudwatch::Client,
     /// `DynamoDB`.
     pub dynamodb: aws_sdk_dynamodb::Client,
     /// `EventBridge`.
@@ -34,6 +36,7 @@ impl Clients {
             .force_path_style(true)
             .build();
         Self {
+            cloudwatch: aws_sdk_cloudwatch::Client::new(&sagemaker),
             dynamodb: aws_sdk_dynamodb::Client::new(&moto),
             events: aws_sdk_eventbridge::Client::new(&moto),
             s3: aws_sdk_s3::Client::from_conf(s3),

@@ -11,14 +11,16 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
 use crate::guarded::{Guarded, Program, free_port, last_lines};
+use crate::kill::Host;
 use crate::place::{Place, RunFolder};
 
 /// The functions of `infra/template.yaml`, by the names that cargo-lambda knows them by.
-pub const FUNCTIONS: [&str; 4] = [
+pub const FUNCTIONS: [&str; 5] = [
     "training-complete",
     "package-approved",
     "canary-shift",
     "monitor-violation",
+    "housekeeping",
 ];
 
 /// Variables that cargo and its test runner set for their own children: a `cargo` below us must
@@ -30,9 +32,18 @@ const NOT_FOR_CARGO: [&str; 4] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_EX
 pub struct Lambda {
     /// Where they can be invoked.
     pub url: String,
-    process: Guarded,
+    runner: Runner,
     invoker: Invoker,
     log: PathBuf,
+}
+
+/// Who runs them.
+#[derive(Debug)]
+enum Runner {
+    /// `cargo lambda watch`.
+    Cargo(Box<Guarded>),
+    /// This process, which knows what to do when a function is killed.
+    Host(Host),
 }
 
 /// Invokes functions.
@@ -90,16 +101,35 @@ impl Lambda {
         let mut process = program.start(place, &log)?;
         let url = format!("http://127.0.0.1:{port}");
         process.answers(&url, Duration::from_mins(1)).await?;
+        Ok(Self::with(Runner::Cargo(Box::new(process)), url, log))
+    }
+
+    /// Starts the built programs themselves, `instances` of each, so that one that is killed is
+    /// there again at once: `cargo lambda watch` would first have cargo look whether it is still
+    /// built, and gives no answer to the invocation of a process that died.
+    pub async fn start_hosted(
+        place: &Place,
+        run: &RunFolder,
+        environment: &[(&'static str, String)],
+        instances: usize,
+    ) -> Result<Self> {
+        let log = run.log("functions");
+        let host = Host::start(place, &log, environment, instances).await?;
+        let url = host.url();
+        Ok(Self::with(Runner::Host(host), url, log))
+    }
+
+    fn with(runner: Runner, url: String, log: PathBuf) -> Self {
         let invoker = Invoker {
             url: url.clone(),
             http: reqwest::Client::new(),
         };
-        Ok(Self {
+        Self {
             url,
-            process,
+            runner,
             invoker,
             log,
-        })
+        }
     }
 
     /// Starts each function now rather than at its first event.
@@ -129,7 +159,10 @@ impl Lambda {
 
     /// Fails if they do not run any more.
     pub fn check(&mut self) -> Result<()> {
-        self.process.check()
+        match &mut self.runner {
+            Runner::Cargo(process) => process.check(),
+            Runner::Host(host) => host.check(),
+        }
     }
 
     /// The end of their log.

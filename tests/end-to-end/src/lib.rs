@@ -8,12 +8,14 @@
 pub mod clients;
 pub mod emulator;
 pub mod guarded;
+pub mod kill;
 pub mod lambda;
 pub mod ledger;
 pub mod moto;
 pub mod notices;
 pub mod place;
 pub mod project;
+pub mod proxy;
 pub mod pump;
 pub mod queues;
 pub mod rules;

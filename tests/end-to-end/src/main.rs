@@ -1,4 +1,4 @@
-//! `world`: brings the local world up, or tells the story of `make run` in it.
+//! `world`: brings the local world up, tells the story of `make run` in it, or tries the kill matrix.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tidegate_end_to_end::emulator::Behaviour;
+use tidegate_end_to_end::kill::{self, Choice};
 use tidegate_end_to_end::place::Place;
+use tidegate_end_to_end::proxy::Kind;
 use tidegate_end_to_end::story::Story;
 use tidegate_end_to_end::world::{Options, World};
 use tokio::signal::unix::{SignalKind, signal};
@@ -41,6 +43,25 @@ enum Command {
         #[arg(long, value_name = "PATH")]
         json: Option<PathBuf>,
     },
+    /// Lets each call of the main story go wrong in each way, one at a time; exit code 0 only if all
+    /// ends as without.
+    Faults {
+        /// Only calls of this operation, for example `CreateModel`.
+        #[arg(long, value_name = "OPERATION")]
+        only: Option<String>,
+        /// Only this fault.
+        #[arg(long, value_name = "KIND")]
+        fault: Option<Kind>,
+        /// Seed of the emulator, and of what `--quick` chooses.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Pipelines side by side.
+        #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..=90))]
+        batch: u16,
+        /// Only a spread subset.
+        #[arg(long)]
+        quick: bool,
+    },
 }
 
 #[tokio::main]
@@ -50,6 +71,22 @@ async fn main() -> ExitCode {
         match args.command {
             Command::Up { speed } => up(speed).await.map(|()| ExitCode::SUCCESS),
             Command::Story { keep, speed, json } => story(keep, speed, json).await,
+            Command::Faults {
+                only,
+                fault,
+                seed,
+                batch,
+                quick,
+            } => {
+                let choice = Choice {
+                    operation: only,
+                    kind: fault,
+                    seed,
+                    batch: usize::from(batch),
+                    quick,
+                };
+                faults(&choice).await
+            }
         }
     };
     // Whatever ends first, what was started ends with it: each process has its guard.
@@ -89,6 +126,17 @@ async fn up(speed: f64) -> Result<()> {
     };
     let mut world = World::start(&options).await?;
     dashboard::show(&mut world).await
+}
+
+async fn faults(choice: &Choice) -> Result<ExitCode> {
+    let file = kill::report_file()?;
+    let report = kill::matrix(choice, Some(&file), |line| println!("  {line}")).await?;
+    println!("\n{}\n  For programs: {}", report.text(), file.display());
+    Ok(if report.is_fine() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 async fn story(keep: bool, speed: f64, json: Option<PathBuf>) -> Result<ExitCode> {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::sync::{Mutex as AsyncMutex, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::clients::Clients;
@@ -73,13 +73,13 @@ struct Shared {
 struct Lane {
     function: &'static str,
     retries: u32,
-    /// One instance of the function.
-    instance: AsyncMutex<()>,
+    /// The instances of the function.
+    instance: Semaphore,
     room: Arc<Semaphore>,
 }
 
 impl Pump {
-    /// Starts it for all functions.
+    /// Starts it for all functions, of which there are so many instances each.
     pub fn start(
         clients: &Clients,
         moto: &str,
@@ -87,6 +87,7 @@ impl Pump {
         admin: &Admin,
         template: &Template,
         delivery: Delivery,
+        instances: usize,
     ) -> Self {
         let shared = Arc::new(Shared {
             clients: clients.clone(),
@@ -104,7 +105,7 @@ impl Pump {
                 let lane = Arc::new(Lane {
                     function,
                     retries: template.retries(function),
-                    instance: AsyncMutex::new(()),
+                    instance: Semaphore::new(instances),
                     room: Arc::new(Semaphore::new(MOST_AT_ONCE)),
                 });
                 tokio::spawn(run(shared.clone(), lane))
@@ -145,8 +146,11 @@ impl Pump {
             }
             let mut waiting = self.shared.busy.load(Ordering::SeqCst);
             for function in FUNCTIONS {
-                waiting +=
-                    queues::depth(&self.shared.clients, &self.shared.queue(function)).await?;
+                // Each question takes moto's time from what is under way.
+                if waiting == 0 {
+                    let queue = self.shared.queue(function);
+                    waiting += queues::depth(&self.shared.clients, &queue).await?;
+                }
             }
             // Between a queue and the count of what is under way there is a moment of neither.
             calm = if waiting == 0 { calm + 1 } else { 0 };
@@ -251,7 +255,7 @@ async fn deliver(shared: &Shared, lane: &Lane, event: &str) -> Result<()> {
     let mut attempt = 0;
     loop {
         let answer = {
-            let _instance = lane.instance.lock().await;
+            let _instance = lane.instance.acquire().await?;
             shared
                 .invoker
                 .invoke(lane.function, event.to_owned())

@@ -22,6 +22,8 @@ pub struct Template {
     pub rules: Vec<Rule>,
     /// Functions.
     pub functions: Vec<Function>,
+    /// What EventBridge Scheduler invokes all the time.
+    pub schedules: Vec<Schedule>,
     /// The ledger's table.
     pub table: Table,
 }
@@ -33,6 +35,19 @@ pub struct Rule {
     pub name: String,
     /// Its pattern.
     pub pattern: Value,
+    /// The function that it invokes.
+    pub function: String,
+}
+
+/// A schedule.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Schedule {
+    /// Its name.
+    pub name: String,
+    /// How often, for example `rate(5 minutes)`.
+    pub expression: String,
+    /// What the function is invoked with.
+    pub input: String,
     /// The function that it invokes.
     pub function: String,
 }
@@ -195,6 +210,34 @@ impl Template {
                     put.failed_entries()
                 );
             }
+        }
+        Ok(())
+    }
+}
+
+impl Template {
+    /// Makes the schedules in `group`, each with its function's queue as the target.
+    pub async fn put_schedules(&self, clients: &Clients, group: &str) -> Result<()> {
+        for schedule in &self.schedules {
+            let target = aws_sdk_scheduler::types::Target::builder()
+                .arn(queues::arn(&queues::of(&schedule.function)))
+                .role_arn(crate::clients::role("tidegate-scheduler"))
+                .input(&schedule.input)
+                .build()?;
+            let window = aws_sdk_scheduler::types::FlexibleTimeWindow::builder()
+                .mode(aws_sdk_scheduler::types::FlexibleTimeWindowMode::Off)
+                .build()?;
+            clients
+                .scheduler
+                .create_schedule()
+                .group_name(group)
+                .name(&schedule.name)
+                .schedule_expression(&schedule.expression)
+                .flexible_time_window(window)
+                .target(target)
+                .send()
+                .await
+                .with_context(|| format!("the schedule {} can't be made", schedule.name))?;
         }
         Ok(())
     }

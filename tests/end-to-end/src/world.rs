@@ -8,10 +8,11 @@ use tokio::process::Command;
 
 use crate::clients::{self, Clients};
 use crate::emulator::{Admin, Behaviour, Emulator};
-use crate::lambda::Lambda;
+use crate::lambda::{FUNCTIONS, Lambda};
 use crate::ledger::Ledger;
 use crate::moto::Moto;
 use crate::place::{Place, RunFolder};
+use crate::proxy::Proxy;
 use crate::pump::{Delivery, Pump};
 use crate::rules::Template;
 use crate::{notices, queues};
@@ -32,6 +33,15 @@ pub struct Options {
     pub delivery: Delivery,
 }
 
+/// A world in which the functions' calls can go wrong and their processes be killed.
+#[derive(Debug, Clone, Copy)]
+pub struct Unsafe {
+    /// What the names of pipelines begin with (`Proxy::start`).
+    pub prefix: &'static str,
+    /// Instances of each function.
+    pub instances: usize,
+}
+
 /// The running world; it ends with this value.
 // Fields are dropped in this order: who calls goes before who is called.
 #[derive(Debug)]
@@ -40,6 +50,8 @@ pub struct World {
     pub pump: Pump,
     /// The functions.
     pub lambda: Lambda,
+    /// What their calls go through, if faults are wanted.
+    pub proxy: Option<Proxy>,
     /// SageMaker and CloudWatch.
     pub emulator: Emulator,
     /// The rest of AWS.
@@ -59,6 +71,15 @@ pub struct World {
 impl World {
     /// Starts everything and returns when all of it answers.
     pub async fn start(options: &Options) -> Result<Self> {
+        Self::begin(options, None).await
+    }
+
+    /// The same with a fault proxy before AWS.
+    pub async fn start_unsafe(options: &Options, faults: Unsafe) -> Result<Self> {
+        Self::begin(options, Some(faults)).await
+    }
+
+    async fn begin(options: &Options, faults: Option<Unsafe>) -> Result<Self> {
         let place = Place::find()?;
         let run = place.new_run(false)?;
         let (template, moto) = tokio::try_join!(Template::read(&place), Moto::start(&place, &run))?;
@@ -82,10 +103,23 @@ impl World {
             .await?;
         queues::create_all(&clients).await?;
         template.put_rules(&clients).await?;
+        template.put_schedules(&clients, SCHEDULE_GROUP).await?;
 
-        let environment = environment(&moto.url, &emulator.url, &topic);
+        let proxy = match faults {
+            Some(faults) => Some(Proxy::start(&moto.url, &emulator.url, faults.prefix).await?),
+            None => None,
+        };
+        let environment = match &proxy {
+            Some(proxy) => environment(&proxy.url(), &proxy.url(), &topic),
+            None => environment(&moto.url, &emulator.url, &topic),
+        };
         template.check_environment(&environment)?;
-        let lambda = Lambda::start(&place, &run, &environment).await?;
+        let lambda = match faults {
+            Some(faults) => {
+                Lambda::start_hosted(&place, &run, &environment, faults.instances).await?
+            }
+            None => Lambda::start(&place, &run, &environment).await?,
+        };
         lambda.warm_up().await?;
         let pump = Pump::start(
             &clients,
@@ -94,11 +128,13 @@ impl World {
             emulator.admin(),
             &template,
             options.delivery,
+            faults.map_or(1, |faults| faults.instances),
         );
         let ledger = Ledger::new(&clients, TABLE);
         Ok(Self {
             pump,
             lambda,
+            proxy,
             emulator,
             moto,
             clients,
@@ -117,6 +153,16 @@ impl World {
     /// What the functions' and users' programs have in their environment.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         environment(&self.moto.url, &self.emulator.url, &self.topic)
+    }
+
+    /// The schedules of ticks that there are. The template's own bear the name of their function.
+    pub async fn ticks(&self) -> Result<Vec<String>> {
+        let list = self.clients.scheduler.list_schedules();
+        let all = list.group_name(SCHEDULE_GROUP).send().await?.schedules;
+        let names = all.into_iter().filter_map(|schedule| schedule.name);
+        Ok(names
+            .filter(|name| !FUNCTIONS.contains(&name.as_str()))
+            .collect())
     }
 
     /// Fails if a part of it does not run any more.

@@ -1,14 +1,17 @@
 //! CloudWatch: `GetMetricData` over the endpoints' metrics, and `PutMetricData` for custom ones.
 //!
-//! Unknown metrics have empty values and no error, as in CloudWatch. Metric math is not here.
+//! Unknown metrics have empty values and no error, as in CloudWatch; so have old ones that are asked
+//! for with too short a period. Metric math is not here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
 use crate::errors::ApiError;
+use crate::faults::Kind;
 use crate::json::{list, required, text};
-use crate::moment::Moment;
+use crate::listing::list_metrics;
+use crate::moment::{Moment, Span};
 use crate::page;
 use crate::statistics::Statistic;
 use crate::world::World;
@@ -31,7 +34,13 @@ pub(crate) fn perform(
     now: Moment,
 ) -> Option<Result<Value, ApiError>> {
     match operation {
-        "GetMetricData" => Some(get_metric_data(world, input, now)),
+        "GetMetricData" => {
+            let answer = get_metric_data(world, input, now);
+            let fault = |kind| kind == Kind::ForbidMetric;
+            let forbid = answer.is_ok() && world.faults.hit(operation, fault).is_some();
+            Some(answer.map(|answer| if forbid { forbid_last(answer) } else { answer }))
+        }
+        "ListMetrics" => Some(list_metrics(world, input, now)),
         "PutMetricData" => Some(put_metric_data(world, input, now)),
         _ => None,
     }
@@ -99,6 +108,18 @@ fn get_metric_data(world: &World, input: &Value, now: Moment) -> Result<Value, A
         first,
         usize::try_from(most).unwrap_or(usize::MAX),
     ))
+}
+
+/// Takes the last metric of a page from who asks.
+fn forbid_last(mut answer: Value) -> Value {
+    let results = answer["MetricDataResults"].as_array_mut();
+    if let Some(last) = results.and_then(|results| results.last_mut()) {
+        last["Timestamps"] = json!([]);
+        last["Values"] = json!([]);
+        last["StatusCode"] = json!("Forbidden");
+        last["Messages"] = json!([{"Code": "Forbidden", "Value": "You may not see this metric."}]);
+    }
+    answer
 }
 
 /// One page: values `first..first + most` of all series one after the other.
@@ -192,6 +213,9 @@ impl Query {
 
     /// A value for each period that has data, oldest first.
     fn points(&self, world: &World, start: Moment, end: Moment, now: Moment) -> Vec<(Moment, f64)> {
+        if self.period % shortest_period(now - start) != 0 {
+            return Vec::new();
+        }
         let align = |minute: i64| minute.div_euclid(self.period) * self.period;
         let from = align(start.minute());
         // A period that begins before the end counts whole.
@@ -237,6 +261,15 @@ impl Query {
             .filter(|(at, _)| minutes.contains(&at.minute()))
             .map(|(at, value)| (at.minute(), vec![*value]))
             .collect()
+    }
+}
+
+/// The shortest period, minutes, of data that is so old: what CloudWatch keeps for how long.
+fn shortest_period(age: Span) -> i64 {
+    match age.as_millis() / (24 * 3_600 * 1_000) {
+        ..15 => 1,
+        15..63 => 5,
+        _ => 60,
     }
 }
 

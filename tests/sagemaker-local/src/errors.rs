@@ -54,6 +54,24 @@ impl ApiError {
         Self::new(400, "ThrottlingException", "Rate exceeded")
     }
 
+    /// What SageMaker says to who lacks a permission, such as `sagemaker:DescribeEndpoint`.
+    pub(crate) fn denied(action: &str) -> Self {
+        Self::new(
+            400,
+            "AccessDeniedException",
+            format!("User is not authorized to perform: {action}"),
+        )
+    }
+
+    /// CloudWatch's words for the same.
+    pub(crate) fn metrics_denied(operation: &str) -> Self {
+        Self::new(
+            403,
+            "AccessDenied",
+            format!("User is not authorized to perform: cloudwatch:{operation}"),
+        )
+    }
+
     pub(crate) fn internal() -> Self {
         Self::new(
             500,

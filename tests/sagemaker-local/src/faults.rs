@@ -1,5 +1,6 @@
 //! Faults that a test orders through the admin API: the next calls of an operation are throttled,
-//! fail, fail after they have worked, are slow, or the next deployment fails.
+//! denied, fail, fail after they have worked, are slow, the next deployment fails, or a metric is
+//! kept from who asks.
 
 use serde::Deserialize;
 
@@ -9,6 +10,8 @@ use serde::Deserialize;
 pub(crate) enum Kind {
     /// `ThrottlingException`, nothing is done.
     Throttle,
+    /// `AccessDenied`, as from a policy that lacks the permission; nothing is done.
+    Deny,
     /// `InternalFailure`, nothing is done.
     Error,
     /// It is done, but the caller gets `InternalFailure`.
@@ -17,6 +20,8 @@ pub(crate) enum Kind {
     Delay,
     /// The deployment that `CreateEndpoint` or `UpdateEndpoint` starts fails in the end.
     FailDeployment,
+    /// `GetMetricData` answers, but the last metric that was asked for is `Forbidden`.
+    ForbidMetric,
 }
 
 /// An order of faults.
@@ -63,7 +68,8 @@ impl Faults {
 
     /// The fault that hits an API call as such.
     pub(crate) fn hit_call(&mut self, operation: &str) -> Option<Fault> {
-        self.hit(operation, |kind| kind != Kind::FailDeployment)
+        let of_a_part = |kind| matches!(kind, Kind::FailDeployment | Kind::ForbidMetric);
+        self.hit(operation, |kind| !of_a_part(kind))
     }
 }
 

@@ -96,6 +96,7 @@ async fn metrics(
         Ok(input) => {
             let result = match fault.map(|fault| fault.kind) {
                 Some(Kind::Throttle) => Err(ApiError::throttled()),
+                Some(Kind::Deny) => Err(ApiError::metrics_denied(operation)),
                 Some(Kind::Error | Kind::ErrorAfterSuccess) => Err(ApiError::internal()),
                 _ => {
                     let now = app.clock.now();

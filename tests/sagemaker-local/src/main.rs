@@ -34,6 +34,7 @@ mod faults;
 mod fleet;
 mod http;
 mod json;
+mod listing;
 mod metrics;
 mod models;
 mod moment;

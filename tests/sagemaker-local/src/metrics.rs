@@ -13,8 +13,17 @@ use serde_json::{Value, json};
 use crate::args::Range;
 use crate::moment::{Moment, Span};
 
-/// Older minutes of a series are forgotten: three days.
-const MINUTES_KEPT: usize = 3 * 24 * 60;
+/// Older minutes of a series are forgotten: CloudWatch keeps minutes for 15 days.
+const MINUTES_KEPT: usize = 15 * 24 * 60;
+/// The metrics of a variant.
+const NAMES: [&str; 6] = [
+    "Invocations",
+    "Invocation4XXErrors",
+    "Invocation5XXErrors",
+    "InvocationModelErrors",
+    "ModelLatency",
+    "OverheadLatency",
+];
 /// A minute's further samples are dropped, with a warning in the log.
 const SAMPLES_A_MINUTE: usize = 100_000;
 
@@ -48,6 +57,15 @@ pub(crate) struct Sample {
     /// Microseconds.
     latency: f32,
     overhead: f32,
+}
+
+/// A metric that has values.
+pub(crate) struct Listed<'a> {
+    pub(crate) endpoint: &'a str,
+    pub(crate) variant: &'a str,
+    pub(crate) name: &'static str,
+    /// The first and the last that has values.
+    pub(crate) minutes: (i64, i64),
 }
 
 /// All series.
@@ -131,6 +149,28 @@ impl Metrics {
             })
             .filter(|(_, values)| !values.is_empty())
             .collect()
+    }
+
+    /// Each metric that has values, with its first and its last minute.
+    pub(crate) fn listed(&self) -> impl Iterator<Item = Listed<'_>> {
+        self.series
+            .iter()
+            .flat_map(|((endpoint, variant), series)| {
+                NAMES.iter().filter_map(move |name| {
+                    let read = reader(name)?;
+                    let has =
+                        |samples: &Vec<Sample>| samples.iter().any(|each| read(each).is_some());
+                    let mut minutes = series.iter().filter(|(_, samples)| has(samples));
+                    let (first, _) = minutes.next()?;
+                    let last = minutes.next_back().map_or(first, |(last, _)| last);
+                    Some(Listed {
+                        endpoint,
+                        variant,
+                        name,
+                        minutes: (*first, *last),
+                    })
+                })
+            })
     }
 
     /// The truth about one minute, without delay, for the timeline.

@@ -60,6 +60,7 @@ pub(crate) async fn invoke(
     let fault = app.world().faults.hit_call("InvokeEndpoint");
     match fault.as_ref().map(|fault| fault.kind) {
         Some(Kind::Throttle) => return Err(ApiError::throttled()),
+        Some(Kind::Deny) => return Err(ApiError::denied("sagemaker:InvokeEndpoint")),
         Some(Kind::Error) => return Err(ApiError::internal()),
         Some(Kind::Delay) => {
             let delay = fault.as_ref().map_or(0, |fault| fault.delay_ms.min(60_000));

@@ -44,6 +44,7 @@ pub(crate) async fn perform(
     let fault = app.world().faults.hit_call(operation);
     match fault.as_ref().map(|fault| fault.kind) {
         Some(Kind::Throttle) => return Err(ApiError::throttled()),
+        Some(Kind::Deny) => return Err(ApiError::denied(&format!("sagemaker:{operation}"))),
         Some(Kind::Error) => return Err(ApiError::internal()),
         Some(Kind::Delay) => {
             let delay = fault.as_ref().map_or(0, |fault| fault.delay_ms.min(60_000));

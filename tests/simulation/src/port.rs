@@ -284,7 +284,8 @@ fn name_of(question: &Question) -> &'static str {
         Question::Endpoint(_) => "DescribeEndpoint",
         Question::EndpointConfig { .. } => "DescribeEndpointConfig",
         Question::Model { .. } => "DescribeModel",
-        Question::Minutes { .. } => "GetMetricData",
+        Question::Minutes { .. } | Question::Hours { .. } => "GetMetricData",
+        Question::VariantsOf { .. } => "ListMetrics",
         Question::Object { .. } => "GetObject",
         Question::Smoke { .. } => "InvokeEndpoint",
         Question::MonitoringSchedule(_) => "DescribeMonitoringSchedule",
@@ -357,6 +358,21 @@ fn answer(town: &mut Town, question: &Question, key: u64) -> Answer {
             *from,
             *to,
         ))),
+        Question::Hours {
+            endpoint,
+            variants,
+            guards,
+            from,
+            to,
+        } => Some(Answer::Minutes(town.hours(
+            endpoint.as_str(),
+            variants,
+            guards,
+            *from,
+            *to,
+        ))),
+        // Only the command line asks.
+        Question::VariantsOf { .. } => None,
         Question::Smoke {
             endpoint,
             variant,
@@ -469,6 +485,10 @@ impl Ledger for Port<'_> {
                 .collect()
         })
         .await
+    }
+
+    async fn unfinished(&self, limit: u32) -> Result<Vec<GroupName>, LedgerError> {
+        self.read(|town| town.unfinished(limit as usize)).await
     }
 
     async fn load(

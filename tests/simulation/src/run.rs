@@ -189,6 +189,11 @@ impl Runner<'_> {
             } => locked(self.town).repair(&endpoint, generation),
             Item::Nudge { endpoint } => locked(self.town).nudge(&endpoint),
             Item::Tick { rollout, born } => locked(self.town).fire(&rollout, born),
+            Item::Housekeeping => {
+                let mut town = locked(self.town);
+                let end = BEGINNING + town.story.calm_at * 1_000 + DRAIN;
+                town.keep_house(end);
+            }
             Item::Redrive => locked(self.town).redrive(),
             Item::Calm => locked(self.town).calm(),
         }

@@ -46,6 +46,8 @@ pub(crate) enum Item {
     Repair { endpoint: String, generation: u64 },
     /// A schedule fires.
     Tick { rollout: String, born: i64 },
+    /// The schedule of housekeeping fires.
+    Housekeeping,
     /// A person sends the event of an endpoint again, if something waits for it.
     Nudge { endpoint: String },
     /// A person sends what was dead-lettered again.
@@ -127,6 +129,7 @@ impl Town {
         }
         let calm = BEGINNING + town.story.calm_at * 1_000;
         town.due(calm, Item::Calm);
+        town.due(BEGINNING + 5 * MINUTE, Item::Housekeeping);
         for index in 0..plans {
             town.adopt(index);
         }

@@ -132,6 +132,9 @@ impl Writes<'_> {
             keys::VERSION.to_owned(),
             AttributeValue::N(commit.head.version.to_string()),
         );
+        if commit.head.is_unfinished() {
+            item.insert(keys::PENDING.to_owned(), is_pending());
+        }
         let put = self.put(item);
         let put = if commit.expected == 0 {
             absent(put)
@@ -163,8 +166,7 @@ impl Writes<'_> {
     fn effect(&mut self, pending: &Pending) -> Result<(), LedgerError> {
         let sk = keys::effect(&pending.id);
         let mut item = doc::item(&self.partition, &sk, pending)?;
-        let is_pending = AttributeValue::S(keys::IS_PENDING.to_owned());
-        item.insert(keys::PENDING.to_owned(), is_pending);
+        item.insert(keys::PENDING.to_owned(), is_pending());
         let put = absent(self.put(item));
         self.push_put(For::New(sk), put)
     }
@@ -250,6 +252,11 @@ impl Writes<'_> {
             .push((purpose, TransactWriteItem::builder().delete(delete).build()));
         Ok(())
     }
+}
+
+/// What brings an item into the sparse index.
+fn is_pending() -> AttributeValue {
+    AttributeValue::S(keys::IS_PENDING.to_owned())
 }
 
 fn absent(

@@ -1,7 +1,8 @@
 //! The keys of the ledger's items: core's table of sort keys, and two that a table needs beside.
 //!
 //! `past#<time>#<rollout>` points to a finished rollout: the rollouts' own keys don't sort by time.
-//! `pending` is the hash of the sparse index that holds the effects that are still to be done.
+//! `pending` is the hash of the sparse index that holds the effects that are still to be done, and
+//! the heads of pipelines where something is under way or waits.
 
 use std::fmt::Write as _;
 
@@ -26,6 +27,8 @@ pub(super) const GROUP: &str = "group";
 pub(super) const PENDING: &str = "pending";
 /// The only value of it.
 pub(super) const IS_PENDING: &str = "effect";
+/// The start of a pipeline's partition.
+pub(super) const GROUP_PARTITION: &str = "group#";
 
 pub(super) const HEAD: &str = "head";
 pub(super) const POLICY: &str = "head#policy";
@@ -40,7 +43,7 @@ pub(super) const PAST_TO: &str = "past#~";
 const LONGEST_ID: usize = 256;
 
 pub(super) fn group(group: &GroupName) -> String {
-    format!("group#{group}")
+    format!("{GROUP_PARTITION}{group}")
 }
 
 pub(super) fn routes(kind: RouteKind) -> String {

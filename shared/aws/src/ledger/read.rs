@@ -1,4 +1,7 @@
-//! Reading the ledger: always strongly consistent, always paged, never a scan.
+//! Reading the ledger: always paged, never a scan, and strongly consistent but for the sparse index,
+//! which can't be.
+
+use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use serde::de::DeserializeOwned;
@@ -16,6 +19,8 @@ use crate::error::failed;
 const MOST_ROUTES: usize = 10_000;
 /// The most effects of one pipeline; the engine's rounds keep it far below.
 const MOST_STATE: usize = 10_000;
+/// Pages of the sparse index, of 1 MB each: some 10,000 items.
+const MOST_PAGES: usize = 20;
 /// `BatchGetItem` takes 100 keys and may leave some for the next call.
 const BATCH: usize = 100;
 const BATCH_TRIES: usize = 10;
@@ -88,6 +93,51 @@ impl DynamoLedger {
             pending,
             seen,
         }))
+    }
+
+    /// The groups in the sparse index, each once, in the order of what is oldest in it.
+    pub(super) async fn read_unfinished(&self, limit: u32) -> Result<Vec<GroupName>, LedgerError> {
+        let limit = limit.clamp(1, 10_000) as usize;
+        let mut groups = Vec::new();
+        let mut known = BTreeSet::new();
+        let mut start = None;
+        for _ in 0..MOST_PAGES {
+            let page = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .index_name(keys::PENDING)
+                .key_condition_expression("#pending = :pending")
+                .expression_attribute_names("#pending", keys::PENDING)
+                .expression_attribute_values(
+                    ":pending",
+                    AttributeValue::S(keys::IS_PENDING.to_owned()),
+                )
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(failed("Query"))
+                .map_err(unread)?;
+            for item in page.items.unwrap_or_default() {
+                let partition = doc::text(&item, keys::PARTITION);
+                let Some(name) = partition.strip_prefix(keys::GROUP_PARTITION) else {
+                    continue;
+                };
+                let group = GroupName::parse(name).map_err(|error| LedgerError::Unreadable {
+                    key: partition.to_owned(),
+                    why: error.to_string(),
+                })?;
+                if known.insert(group.clone()) {
+                    groups.push(group);
+                }
+            }
+            start = page.last_evaluated_key.filter(|key| !key.is_empty());
+            if start.is_none() || groups.len() >= limit {
+                break;
+            }
+        }
+        groups.truncate(limit);
+        Ok(groups)
     }
 
     pub(super) async fn read_entries(

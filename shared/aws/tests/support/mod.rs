@@ -170,3 +170,20 @@ pub(crate) fn settings(topic: &str) -> Settings {
         schedule_group: "tidegate".to_owned(),
     }
 }
+
+/// An order to the emulator's admin API.
+pub(crate) fn order(emulator: &Server, path: &str, body: &serde_json::Value) {
+    let address = emulator.url.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).unwrap();
+    let body = body.to_string();
+    write!(
+        stream,
+        "POST /_local{path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+}

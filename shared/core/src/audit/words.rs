@@ -78,6 +78,8 @@ what! {
     StepStarted = "step-started",
     /// A step can't go on yet.
     StepHeld = "step-held",
+    /// A guard objects to a candidate that has nothing to go back to.
+    HarmFound = "harm-found",
     /// The candidate got all the traffic.
     Promoted = "promoted",
     /// The old champion is kept for a while.
@@ -108,6 +110,12 @@ what! {
     EffectFailed = "effect-failed",
     /// Somebody else changed an endpoint.
     ForeignChange = "foreign-change",
+    /// What Tidegate would do, if its policy let it act.
+    WouldAct = "would-act",
+    /// A canary that somebody else shifts is judged.
+    Observing = "observing",
+    /// Somebody else's canary is over.
+    Observed = "observed",
 }
 
 impl fmt::Display for What {

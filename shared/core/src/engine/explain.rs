@@ -108,10 +108,12 @@ pub async fn explain<L: Ledger, W: World>(
             explained
                 .would_do
                 .extend(decision.head.waiting.iter().map(|(stage, waiting)| {
-                    format!(
-                        "start the rollout of {} at the stage {stage}",
-                        waiting.candidate.version
-                    )
+                    let version = waiting.candidate.version;
+                    if case.observes() {
+                        format!("say how {version} would be rolled out at the stage {stage}")
+                    } else {
+                        format!("start the rollout of {version} at the stage {stage}")
+                    }
                 }));
         }
         explained.nothing_because = decision.nothing_because;

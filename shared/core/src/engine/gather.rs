@@ -14,7 +14,10 @@ const TURNS: u32 = 6;
 
 /// Whether a decision knows what to make of it that AWS refuses to answer.
 fn is_decided_on(question: &Question) -> bool {
-    matches!(question, Question::Smoke { .. } | Question::Minutes { .. })
+    matches!(
+        question,
+        Question::Smoke { .. } | Question::Minutes { .. } | Question::Hours { .. }
+    )
 }
 
 /// Asks until the decision has all that it needs.

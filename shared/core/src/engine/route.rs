@@ -39,6 +39,9 @@ pub(super) async fn route<L: Ledger, W: World>(
         Kind::Monitoring {
             schedule, endpoint, ..
         } => monitoring(ledger, world, schedule, endpoint.as_ref()).await,
+        Kind::Housekeeping => Ok(Routed::Nowhere(
+            "housekeeping looks after every pipeline with something unfinished".to_owned(),
+        )),
         Kind::Unhandled { why, .. } => Ok(Routed::Nowhere(why.clone())),
     }
 }

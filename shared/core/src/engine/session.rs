@@ -12,6 +12,7 @@ use crate::event::{Event, Kind};
 use crate::ledger::{Commit, CommitError, JobRecord, Ledger, Pending, Snapshot};
 use crate::mutation::Mutation;
 use crate::name::{EventId, GroupName, JobName, RolloutId};
+use crate::observe;
 use crate::turn::has_next;
 use crate::world::{Effect, Outcome, World, WorldError};
 
@@ -73,7 +74,14 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
                     Round::Idle | Round::Lost => {}
                 }
             }
-            let acted = act(self.world, &snapshot.pending, &self.waiting_ids()).await;
+            let may_be_done = |p: &&Pending| observe::may_be_done(&snapshot, p);
+            let pending: Vec<Pending> = snapshot
+                .pending
+                .iter()
+                .filter(may_be_done)
+                .cloned()
+                .collect();
+            let acted = act(self.world, &pending, &self.waiting_ids()).await;
             self.waiting
                 .extend(acted.waiting.iter().map(|(p, e)| (p.id.clone(), e.clone())));
             let round = if !acted.settled.is_empty() {

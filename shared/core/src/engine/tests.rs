@@ -5,6 +5,9 @@
 mod chaos;
 mod edges;
 mod found;
+mod housekeeping;
+mod judging;
 mod memory;
+mod observe;
 mod stories;
 mod town;

@@ -47,6 +47,10 @@ pub fn describe(event: &Event) -> String {
              was scheduled for {}.",
             event.at
         ),
+        Kind::Housekeeping => format!(
+            "It is time to look after what is unfinished anywhere; it was scheduled for {}.",
+            event.at
+        ),
         Kind::Monitoring {
             schedule,
             endpoint,

@@ -222,7 +222,7 @@ fn what_is_no_event_says_what_is_wrong() {
 
 #[test]
 fn a_tick_that_lacks_something_says_what() {
-    insta::assert_snapshot!(error(r#"{"tidegate":"tock"}"#), @r###"the event's `tidegate` is "tock"; it should be "tick""###);
+    insta::assert_snapshot!(error(r#"{"tidegate":"tock"}"#), @r###"the event's `tidegate` is "tock"; it should be "tick" or "housekeeping""###);
     insta::assert_snapshot!(error(r#"{"tidegate":"tick"}"#), @r###"the event has no `group`: a tick names the pipeline's model package group"###);
     insta::assert_snapshot!(error(r#"{"tidegate":"tick","group":"g","stage":"s"}"#), @r###"the event has no `rollout`: a tick names the rollout that it was made for"###);
     insta::assert_snapshot!(error(r#"{"tidegate":"tick","group":"g","stage":"s","rollout":"r"}"#), @r###"the event has no `scheduled`: a tick has the time that it was scheduled for, put in by EventBridge Scheduler"###);

@@ -15,6 +15,9 @@ const MOST: f64 = 10.0;
 /// Fewer days than this say nothing about how much days differ.
 const FEWEST_DAYS: usize = 5;
 
+/// A day beside another: both vary, so their quotient does by the square root of two as much.
+const TWO_DAYS: f64 = std::f64::consts::SQRT_2;
+
 /// The quantile of a normal distribution that 1 % lie above.
 const ONE_PERCENT: f64 = 2.33;
 
@@ -35,7 +38,7 @@ pub fn tolerated_against_history(policy: f64, days: Option<&[Counts]>) -> f64 {
     let spread = days.and_then(spread).unwrap_or(0.0);
     policy
         .max(LEAST)
-        .max((ONE_PERCENT * spread).exp())
+        .max((ONE_PERCENT * TWO_DAYS * spread).exp())
         .min(MOST)
 }
 

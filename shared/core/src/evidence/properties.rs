@@ -63,6 +63,19 @@ proptest! {
         ].into_iter().flatten() {
             prop_assert!(value.is_finite(), "{value}");
         }
+        for alone in [false, true] {
+            let report = evidence.report(alone);
+            prop_assert!(report.ratio.is_none_or(f64::is_finite));
+            for interval in [report.canary.interval, report.baseline.interval] {
+                let (low, high) = (interval.low.unwrap_or(0.0), interval.high.unwrap_or(1.0));
+                prop_assert!((0.0..=1.0).contains(&low) && (low..=1.0).contains(&high), "{interval:?}");
+            }
+            for (side, rate) in [(report.canary, report.canary.rate), (report.baseline, report.baseline.rate)] {
+                prop_assert!(rate.is_none_or(|rate| side.interval.holds(rate)), "{side:?}");
+            }
+            let ratio = report.ratio_interval;
+            prop_assert!(ratio.low.unwrap_or(0.0) <= ratio.high.unwrap_or(f64::MAX), "{ratio:?}");
+        }
         prop_assert!(dispersion(&minutes.iter().map(|m| m.baseline).collect::<Vec<_>>()).is_finite());
     }
 
@@ -103,6 +116,38 @@ proptest! {
         if let (Some(before), Some(after)) = (before.harm_ceiling(), after.harm_ceiling()) {
             prop_assert!(at_least(after, before));
         }
+    }
+
+    #[test]
+    fn one_more_bad_answer_of_the_champion_never_speaks_against_the_canary(
+        start in start(),
+        mut minutes in minutes(10_000),
+        at in any::<prop::sample::Index>(),
+        canary in counts(10_000),
+        (good, bad) in (1..10_000_u64, 0..500_u64),
+    ) {
+        let at = at.index(minutes.len() + 1);
+        minutes.insert(at, Minute { baseline: Counts::new(good + bad, bad), canary });
+        let mut worse = minutes.clone();
+        worse[at].baseline.bad += 1;
+        let (before, after) = (fed(start, &minutes), fed(start, &worse));
+        prop_assert!(at_least(before.harm(), after.harm()));
+        prop_assert!(at_least(after.safe_ratio(), before.safe_ratio()));
+    }
+
+    #[test]
+    fn minutes_without_traffic_or_bad_answers_change_neither_ratio(
+        start in start(),
+        minutes in minutes(10_000),
+        (nb, nc) in (0..10_000_u64, 0..10_000_u64),
+    ) {
+        let before = fed(start, &minutes);
+        let mut after = before.clone();
+        for quiet in [[0, 0, 0, 0], [nb, 0, 0, 0], [0, 0, nc, 0], [nb, 0, nc, 0]] {
+            after.add(&Minute::from(quiet));
+        }
+        prop_assert_eq!(after.harm().to_bits(), before.harm().to_bits());
+        prop_assert_eq!(after.safe_ratio().to_bits(), before.safe_ratio().to_bits());
     }
 
     #[test]

@@ -28,11 +28,7 @@ pub fn verdict(rule: &Rule, guards: &[Evidence]) -> Verdict {
 /// without any baseline; tests are counted as guards plus guards that have a ceiling, and alpha is
 /// shared among them.
 pub fn verdict_alone(rule: &Rule, guards: &[Evidence]) -> Verdict {
-    let tests = guards
-        .iter()
-        .map(|g| 1 + usize::from(g.ceiling.is_some()))
-        .sum();
-    decide(rule, guards, tests, Evidence::strongest_harm)
+    decide(rule, guards, tests_alone(guards), Evidence::strongest_harm)
 }
 
 impl Evidence {
@@ -49,14 +45,27 @@ impl Evidence {
     }
 }
 
+/// The evidence, a natural logarithm, that rolls back at `alpha` shared among so many tests.
+pub fn needed(rule: &Rule, tests: usize) -> f64 {
+    #[allow(clippy::cast_precision_loss)]
+    let tests = tests.max(1) as f64;
+    (tests / rule.alpha).ln()
+}
+
+/// How many tests of harm these guards are without a live baseline: a ceiling is one of its own.
+pub fn tests_alone(guards: &[Evidence]) -> usize {
+    guards
+        .iter()
+        .map(|g| 1 + usize::from(g.ceiling.is_some()))
+        .sum()
+}
+
 fn decide(
     rule: &Rule,
     guards: &[Evidence],
     tests: usize,
     harm: impl Fn(&Evidence) -> f64,
 ) -> Verdict {
-    #[allow(clippy::cast_precision_loss)]
-    let needed = (tests as f64 / rule.alpha).ln();
     let worst = guards
         .iter()
         .map(harm)
@@ -65,7 +74,7 @@ fn decide(
     let Some((guard, harm)) = worst else {
         return Verdict::Continue;
     };
-    if harm >= needed {
+    if harm >= needed(rule, tests) {
         Verdict::RollBack { guard }
     } else if guards.iter().all(|g| g.strongest_safe() >= -rule.beta.ln()) {
         Verdict::Safe

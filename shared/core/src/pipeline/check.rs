@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Policy, Stage};
+use super::walk::join;
+use super::{CustomMetric, Guard, GuardMetric, Policy, Stage};
 
 /// Calls `error` with the dotted key and the message for each rule that is broken.
 pub(super) fn check(policy: &Policy, mut error: impl FnMut(&str, String)) {
@@ -71,13 +72,95 @@ fn check_stage(stage: &Stage, path: &str, error: &mut impl FnMut(&str, String)) 
             ),
         );
     }
+    if judge.warmup_minutes >= strategy.minutes {
+        error(
+            &format!("{path}.judge.warmup_minutes"),
+            format!(
+                "is {}; it has to be less than strategy.minutes, which is {}, or a step could end \
+                 without a minute that counts",
+                judge.warmup_minutes, strategy.minutes
+            ),
+        );
+    }
     for (index, guard) in stage.guards.iter().enumerate() {
-        let earlier = stage.guards[..index].iter();
-        if let Some(first) = earlier.clone().position(|each| each.metric == guard.metric) {
+        let path = format!("{path}.guard[{index}]");
+        check_guard(guard, &stage.guards[..index], &path, error);
+    }
+}
+
+fn check_guard(guard: &Guard, earlier: &[Guard], path: &str, error: &mut impl FnMut(&str, String)) {
+    let words = guard.metric.words();
+    let same = |each: &Guard| watches(&each.metric, &guard.metric);
+    if let Some(first) = earlier.iter().position(same) {
+        error(path, format!("guard[{first}] watches the same already"));
+    } else if let Some(first) = earlier.iter().position(|each| each.metric.words() == words) {
+        error(
+            path,
+            format!(
+                "is called {words:?} as guard[{first}] is; give it a custom.name of its own, so \
+                 that people can tell them apart"
+            ),
+        );
+    }
+    if let GuardMetric::Custom(custom) = &guard.metric {
+        check_custom(custom, &format!("{path}.custom"), error);
+    }
+}
+
+/// Whether two guards watch the same counts, whatever they are called.
+fn watches(one: &GuardMetric, other: &GuardMetric) -> bool {
+    match (one, other) {
+        (GuardMetric::Custom(one), GuardMetric::Custom(other)) => {
+            let of = |custom: &CustomMetric| CustomMetric {
+                name: None,
+                ..custom.clone()
+            };
+            of(one) == of(other)
+        }
+        _ => one == other,
+    }
+}
+
+fn check_custom(custom: &CustomMetric, path: &str, error: &mut impl FnMut(&str, String)) {
+    if custom.bad == custom.all {
+        error(
+            &format!("{path}.bad"),
+            format!(
+                "is {:?}, as all is; bad counts the bad events and all counts all events, in two \
+                 metrics",
+                custom.bad
+            ),
+        );
+    }
+    let values = || custom.dimensions.values();
+    if !values().any(|value| value.contains("{variant}")) {
+        error(
+            &format!("{path}.dimensions"),
+            "has no {variant} in a value, so champion and canary would have the same counts and \
+             no canary would look bad; put {variant} where the variant's name is, for example \
+             Variant = \"{variant}\""
+                .to_owned(),
+        );
+    }
+    for (name, value) in &custom.dimensions {
+        let name_of_any = "n".repeat(LONGEST_NAME);
+        let filled = value
+            .replace("{endpoint}", &name_of_any)
+            .replace("{variant}", &name_of_any)
+            .len();
+        if filled > LONGEST_VALUE {
             error(
-                &format!("{path}.guard[{index}]"),
-                format!("guard[{first}] watches the same already"),
+                &join(&format!("{path}.dimensions"), name),
+                format!(
+                    "may have {filled} characters when it is filled in; CloudWatch takes \
+                     {LONGEST_VALUE}"
+                ),
             );
         }
     }
 }
+
+/// The longest name of an endpoint or a variant.
+const LONGEST_NAME: usize = 63;
+/// The longest value of a dimension.
+const LONGEST_VALUE: usize = 1_024;

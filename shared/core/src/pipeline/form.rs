@@ -172,6 +172,41 @@ pub(super) const FORMS: &[Form] = &[
         length: (1, 255),
         check: |text| !text.is_empty() && text.trim() == text && !text.contains(['\n', '\r']),
     },
+    Form {
+        name: "namespace",
+        rule: "a CloudWatch namespace: 1 to 255 characters without blanks at the ends, no colon \
+               first",
+        pattern: "^[^:\\s]([^\\r\\n]*[^\\s])?$",
+        length: (1, 255),
+        check: |text| {
+            !text.is_empty()
+                && text.trim() == text
+                && !text.starts_with(':')
+                && !text.contains(['\n', '\r'])
+        },
+    },
+    // CloudWatch's Dimension: names and values are ASCII, names don't begin with a colon.
+    Form {
+        name: "dimension",
+        rule: "a dimension's name: 1 to 255 ASCII characters without blanks at the ends, no colon \
+               first",
+        pattern: "^[!-9;-~]([ -~]*[!-~])?$",
+        length: (1, 255),
+        check: |text| is_ascii_text(text) && !text.starts_with(':'),
+    },
+    Form {
+        name: "dimension-value",
+        rule: "a dimension's value: 1 to 1,024 ASCII characters without blanks at the ends; \
+               {endpoint} and {variant} are filled in, nothing else is in braces",
+        pattern: "^([!-z|~]|\\{endpoint\\}|\\{variant\\})\
+                  (([ -z|~]|\\{endpoint\\}|\\{variant\\})*\
+                  ([!-z|~]|\\{endpoint\\}|\\{variant\\}))?$",
+        length: (1, 1024),
+        check: |text| {
+            let plain = text.replace("{endpoint}", "e").replace("{variant}", "v");
+            is_ascii_text(&plain) && !plain.contains(['{', '}'])
+        },
+    },
 ];
 
 fn name_characters(text: &str) -> bool {
@@ -184,6 +219,13 @@ fn all_of(text: &str, others: &[u8]) -> bool {
         && text
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || others.contains(&b))
+}
+
+/// Printable, with no blanks at the ends.
+fn is_ascii_text(text: &str) -> bool {
+    !text.is_empty()
+        && text.trim() == text
+        && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
 }
 
 fn no_blanks(text: &str) -> bool {

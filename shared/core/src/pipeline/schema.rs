@@ -95,6 +95,7 @@ forms! {
     instance_type "instance-type";
     content_type "content-type";
     word "word";
+    namespace "namespace";
 }
 
 macro_rules! lists {
@@ -124,6 +125,16 @@ pub(super) fn environment(_: &mut SchemaGenerator) -> Schema {
         "propertyNames": {"type": "string", "format": "variable"},
         "additionalProperties": {"type": "string", "maxLength": 1024},
         "maxProperties": 100,
+    })
+}
+
+pub(super) fn dimensions(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "propertyNames": {"type": "string", "format": "dimension"},
+        "additionalProperties": {"type": "string", "format": "dimension-value"},
+        "minProperties": 1,
+        "maxProperties": 30,
     })
 }
 

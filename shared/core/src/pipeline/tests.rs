@@ -6,7 +6,7 @@ use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, proptest};
 use proptest::strategy::Strategy as Generator;
 use serde_json::{Value, json};
 
-use super::form::FORMS;
+use super::form::{FORMS, Form};
 use super::*;
 
 const MINIMAL: &str = include_str!("../../fixtures/pipelines/minimal.toml");
@@ -15,6 +15,7 @@ const FULL: &str = include_str!("../../fixtures/pipelines/fraud.toml");
 #[test]
 fn a_short_policy_is_filled_with_safe_defaults() {
     let policy = parse(MINIMAL, "fraud.toml").unwrap();
+    assert_eq!(policy.pipeline.mode, Mode::Act);
     assert_eq!(policy.gate.approval, ApprovalRule::Manual);
     assert_eq!(policy.monitor.on_alarm, OnAlarm::RollBack);
     assert_eq!(
@@ -91,7 +92,15 @@ fn a_guard_is_spelled_in_json_as_in_toml() {
         serde_json::to_value(Guard::default()).unwrap(),
         json!({"metric": "model_errors"})
     );
+    let custom = json!({"custom": {"namespace": "Shop", "bad": "Failed", "all": "Checkouts",
+        "dimensions": {"Variant": "{variant}"}}, "ceiling": 0.02});
+    let guard: Guard = serde_json::from_value(custom.clone()).unwrap();
+    assert_eq!(guard.metric.words(), "Failed of Checkouts");
+    assert_eq!(guard.metric.of_what(), "Checkouts");
+    assert_eq!(serde_json::to_value(&guard).unwrap(), custom);
     for wrong in [
+        json!({"metric": "4xx", "custom": custom["custom"]}),
+        json!({"custom": {"namespace": "Shop", "bad": "Failed", "all": "Checkouts"}}),
         json!({}),
         json!({"metric": "4xx", "slower_than_ms": 1}),
         json!({"metric": "4xx", "celing": 0.1}),
@@ -132,9 +141,12 @@ fn the_schema_knows_each_key_and_describes_it() {
     insta::assert_json_snapshot!("schema", schema);
 }
 
+/// Those that have a test of their own.
+const CLOUDWATCH_FORMS: usize = 3;
+
 #[test]
 fn each_form_accepts_what_it_should_and_nothing_else() {
-    let cases: &[(&str, &[&str], &[&str])] = &[
+    let cases: &[Accepted<'_>] = &[
         (
             "aws-name",
             &["a", "fraud-prod"],
@@ -199,9 +211,48 @@ fn each_form_accepts_what_it_should_and_nothing_else() {
         ),
         ("word", &["validation:auc", "a b"], &["", " a", "a\nb"]),
     ];
-    assert_eq!(cases.len(), FORMS.len());
-    for ((name, good, bad), form) in cases.iter().zip(FORMS) {
-        assert_eq!(*name, form.name);
+    accept(cases);
+    assert_eq!(cases.len() + CLOUDWATCH_FORMS, FORMS.len());
+}
+
+#[test]
+fn names_of_cloudwatch_are_those_that_it_takes() {
+    let cases: &[Accepted<'_>] = &[
+        (
+            "namespace",
+            &["Shop", "AWS/SageMaker", "a b"],
+            &["", ":a", " a", "a ", "a\nb"],
+        ),
+        (
+            "dimension",
+            &["Variant", "a b:c", "{x}"],
+            &["", ":a", " a", "a ", "é", "a\tb", &"n".repeat(256)],
+        ),
+        (
+            "dimension-value",
+            &["{variant}", "x-{endpoint}/{variant} y", "a", "a b"],
+            &[
+                "",
+                " a",
+                "{variant} ",
+                "{variants}",
+                "a}",
+                "é",
+                "a\nb",
+                &"v".repeat(1_025),
+            ],
+        ),
+    ];
+    accept(cases);
+    assert_eq!(cases.len(), CLOUDWATCH_FORMS);
+}
+
+/// A form's name, texts that have it, and texts that don't.
+type Accepted<'a> = (&'a str, &'a [&'a str], &'a [&'a str]);
+
+fn accept(cases: &[Accepted<'_>]) {
+    for (name, good, bad) in cases {
+        let form = Form::named(name).unwrap();
         // What an editor goes by: the pattern and the length of the schema.
         let pattern = regex::Regex::new(form.pattern).unwrap();
         let edits = |text: &str| {
@@ -234,6 +285,28 @@ fn requirement() -> impl Generator<Value = Requirement> {
         })
 }
 
+fn custom() -> impl Generator<Value = Guard> {
+    (
+        prop::option::of("[a-z]{1,20}"),
+        "[A-Z][a-z/ ]{0,20}[a-z]",
+        prop::collection::btree_map("[A-Z][a-z]{0,9}", "[a-z]{1,9}-\\{endpoint\\}", 0..5),
+        prop::option::of(0.001..0.999_f64),
+    )
+        .prop_map(|(name, namespace, mut dimensions, ceiling)| {
+            dimensions.insert("Variant".to_owned(), "{variant}".to_owned());
+            Guard {
+                metric: GuardMetric::Custom(Box::new(CustomMetric {
+                    name,
+                    namespace,
+                    bad: "Failed".to_owned(),
+                    all: "Checkouts".to_owned(),
+                    dimensions,
+                })),
+                ceiling,
+            }
+        })
+}
+
 fn stage(index: usize) -> impl Generator<Value = Stage> {
     (
         prop::collection::btree_set(1..=99_u8, 1..=10),
@@ -241,34 +314,38 @@ fn stage(index: usize) -> impl Generator<Value = Stage> {
         prop::option::of(1..=60_000_u32),
         prop::option::of(0.001..0.999_f64),
         prop::option::of(1..=1_000_u32),
+        prop::option::of(custom()),
     )
-        .prop_map(move |(canary, minutes, slow, ceiling, count)| Stage {
-            name: StageName::parse(&format!("stage-{index}")).unwrap(),
-            endpoint: EndpointName::parse(&format!("endpoint-{index}")).unwrap(),
-            instance: count.map(|count| Instance {
-                kind: "ml.m5.large".to_owned(),
-                count,
-            }),
-            strategy: Strategy {
-                canary: canary.into_iter().collect(),
-                minutes,
-                max_minutes: slow.is_some().then_some(minutes),
-                ..Strategy::default()
+        .prop_map(
+            move |(canary, minutes, slow, ceiling, count, custom)| Stage {
+                name: StageName::parse(&format!("stage-{index}")).unwrap(),
+                endpoint: EndpointName::parse(&format!("endpoint-{index}")).unwrap(),
+                instance: count.map(|count| Instance {
+                    kind: "ml.m5.large".to_owned(),
+                    count,
+                }),
+                strategy: Strategy {
+                    canary: canary.into_iter().collect(),
+                    minutes,
+                    max_minutes: slow.is_some().then_some(minutes),
+                    ..Strategy::default()
+                },
+                bake_minutes: minutes,
+                watch_minutes: 0,
+                smoke: vec!["s3://bucket/key".to_owned()],
+                smoke_content_type: "text/csv".to_owned(),
+                smoke_milliseconds: 1,
+                guards: slow
+                    .map(|ms| Guard {
+                        metric: GuardMetric::SlowerThanMs(ms),
+                        ceiling,
+                    })
+                    .into_iter()
+                    .chain(custom)
+                    .collect(),
+                judge: Judge::default(),
             },
-            bake_minutes: minutes,
-            watch_minutes: 0,
-            smoke: vec!["s3://bucket/key".to_owned()],
-            smoke_content_type: "text/csv".to_owned(),
-            smoke_milliseconds: 1,
-            guards: slow
-                .map(|ms| Guard {
-                    metric: GuardMetric::SlowerThanMs(ms),
-                    ceiling,
-                })
-                .into_iter()
-                .collect(),
-            judge: Judge::default(),
-        })
+        )
 }
 
 fn policy() -> impl Generator<Value = Policy> {
@@ -283,6 +360,7 @@ fn policy() -> impl Generator<Value = Policy> {
             policy.gate.require = require;
             policy.stages = stages;
             if prefix {
+                policy.pipeline.mode = Mode::Observe;
                 policy.pipeline.training = Some(Training::JobPrefix("fraud-".to_owned()));
                 policy.monitor = Monitor::default();
                 policy.serve = Serve {

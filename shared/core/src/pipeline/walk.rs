@@ -235,7 +235,7 @@ impl Walk {
 }
 
 /// The dotted key; a part with other than bare characters is quoted, as in TOML.
-fn join(path: &str, name: &str) -> String {
+pub(super) fn join(path: &str, name: &str) -> String {
     let bare = !name.is_empty()
         && name
             .bytes()

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::moves::Moves;
 use super::phases::{baking, prepared, promoting, reducing, smoke, smoke_question, step};
 use super::share::disturbed;
-use super::{Cause, Phase, Reason, Rollout, finish, judge, undo};
+use super::{Cause, Phase, Reason, Rollout, finish, judge, observe, past, undo};
 use crate::audit::What;
 use crate::decision::Note;
 use crate::event::EndpointStatus;
@@ -21,8 +21,12 @@ use crate::world::{Answer, Endpoint, Question, WorldError};
 
 /// What has to be known for a look.
 pub fn needs(rollout: &Rollout, facts: &Facts, now: Timestamp) -> Vec<Question> {
+    if rollout.observed.is_some() {
+        return observe::needs_to_watch(rollout, facts, now);
+    }
     let mut questions = vec![Question::Endpoint(rollout.endpoint.clone())];
     questions.extend(judge::minutes_question(rollout, now));
+    questions.extend(past::questions(rollout));
     let is_up = facts
         .endpoint(&rollout.endpoint)
         .is()
@@ -58,12 +62,17 @@ pub fn advance(
         tell_of_blindness(rollout, error, &mut moves);
         return moves;
     }
+    let was_crossed = rollout.crossed.is_some();
     judge::judge(rollout, facts, now);
-    if rollout.serves_candidate()
+    if rollout.is_lone() {
+        if rollout.crossed.is_some() && !was_crossed {
+            tell_of_harm(rollout, &mut moves);
+        }
+    } else if rollout.serves_candidate()
         && !Mutation::IgnoreVerdict.is_on()
-        && let Verdict::RollBack { guard } = judge::says(rollout)
+        && matches!(judge::says(rollout), Verdict::RollBack { .. })
     {
-        let sentence = judge::sentence(rollout, guard);
+        let sentence = judge::sentence(rollout);
         undo::roll_back(
             rollout,
             Reason {
@@ -87,6 +96,32 @@ pub fn advance(
         }
     }
     moves
+}
+
+/// Harm on an endpoint that has nothing to go back to.
+fn tell_of_harm(rollout: &Rollout, moves: &mut Moves) {
+    let version = rollout.candidate.version;
+    let sentence = judge::sentence(rollout);
+    moves.notes.push(
+        Note::new(
+            What::HarmFound,
+            sentence.clone(),
+            json!({ "guards": judge::summary(rollout) }),
+        )
+        .rollout(rollout)
+        .tell(
+            Severity::Action,
+            format!("{version} does badly on {}", rollout.endpoint),
+            vec![
+                format!("{sentence}."),
+                format!(
+                    "It was deployed alone, so there is nothing to shift the traffic back to, and \
+                     it goes on to no further stage. Reject {version} to have the version before \
+                     it take over, if there is one, or approve a better one."
+                ),
+            ],
+        ),
+    );
 }
 
 fn tell_of_blindness(rollout: &mut Rollout, error: &WorldError, moves: &mut Moves) {
@@ -204,7 +239,9 @@ fn in_service(
         | Phase::Done
         | Phase::RolledBack { .. }
         | Phase::Superseded { .. }
-        | Phase::Failed { .. } => {}
+        | Phase::Failed { .. }
+        | Phase::Observing { .. }
+        | Phase::Observed { .. } => {}
     }
 }
 

@@ -15,7 +15,7 @@ use crate::notice::Severity;
 use crate::world::{Effect, Endpoint};
 
 /// The candidate is the champion: the old one goes, as far as Tidegate made it.
-pub(super) fn done(rollout: &mut Rollout, now: Timestamp, moves: &mut Moves) {
+pub(crate) fn done(rollout: &mut Rollout, now: Timestamp, moves: &mut Moves) {
     rollout.phase = Phase::Done;
     rollout.ended = Some(now);
     if let Some(incumbent) = &rollout.incumbent {

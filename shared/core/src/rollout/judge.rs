@@ -3,10 +3,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{JudgedMinute, KEPT_MINUTES, Phase, Rollout};
+use super::{Against, Crossed, JudgedMinute, Phase, Rollout, kept_minutes, past};
 use crate::evidence::{
-    self, Counts, Evidence, Minute, Rule, Verdict, dispersion, pair_with_history, verdict,
-    verdict_alone,
+    Counts, Evidence, Minute, Rule, Verdict, dispersion, verdict, verdict_alone,
 };
 use crate::facts::Facts;
 use crate::mutation::Mutation;
@@ -15,6 +14,13 @@ use crate::world::{MinuteCounts, Question};
 
 /// The most minutes that one question asks for; the rest is asked for by the next tick.
 const MINUTES_A_QUESTION: i64 = 1_440;
+
+/// The newest minutes without any event on any variant are asked for again until they are this old:
+/// what is missing may be late.
+const LATE_MINUTES: i64 = 15;
+
+/// A canary that should have had this many events by its share and had none is not measured.
+const HANDFUL: f64 = 5.0;
 
 /// The end of the last minute that counts: `CloudWatch` is late.
 pub(super) fn settled(now: Timestamp, stage: &Stage) -> Timestamp {
@@ -39,33 +45,52 @@ pub(super) fn metrics(stage: &Stage) -> Vec<GuardMetric> {
         .collect()
 }
 
-fn rule(stage: &Stage) -> Rule {
-    Rule::from(&stage.judge)
-}
-
-fn alone_rule(stage: &Stage) -> Rule {
-    let rule = rule(stage);
-    let tolerated_ratio = evidence::tolerated_against_history(rule.tolerated_ratio, None);
-    Rule {
-        tolerated_ratio,
-        margin_ratio: rule.margin_ratio.max(tolerated_ratio * 1.5),
-        ..rule
+/// How sure a verdict has to be. A candidate that was deployed alone has all of alpha for the one
+/// time that it is watched.
+pub(super) fn rule(rollout: &Rollout, against: Against) -> Rule {
+    let judge = &rollout.plan.judge;
+    match against {
+        Against::Champion => Rule::beside(judge),
+        Against::History if rollout.has_canary() => Rule::afterwards(judge),
+        Against::History => Rule::from(judge),
     }
 }
 
 /// Evidence without a minute yet, its dispersion fixed by the champion's history.
 pub(super) fn fresh_evidence(stage: &Stage, history: &[Vec<Counts>]) -> Vec<Evidence> {
-    evidence_by(&rule(stage), stage, history)
+    evidence_by(stage, history, |_| Rule::beside(&stage.judge))
 }
 
-fn evidence_by(rule: &Rule, stage: &Stage, history: &[Vec<Counts>]) -> Vec<Evidence> {
+/// Evidence against the past: what is tolerated comes from the past, and "safe" rules out half as
+/// much again at the least.
+fn evidence_alone(rollout: &Rollout, past: &past::Past) -> Vec<Evidence> {
+    let rule = rule(rollout, Against::History);
+    evidence_by(&rollout.plan, &rollout.history, |g| {
+        let tolerated_ratio = past
+            .tolerated
+            .get(g)
+            .copied()
+            .unwrap_or(rule.tolerated_ratio);
+        Rule {
+            tolerated_ratio,
+            margin_ratio: rule.margin_ratio.max(tolerated_ratio * 1.5),
+            ..rule
+        }
+    })
+}
+
+fn evidence_by(
+    stage: &Stage,
+    history: &[Vec<Counts>],
+    rule: impl Fn(usize) -> Rule,
+) -> Vec<Evidence> {
     stage
         .guards_or_default()
         .iter()
         .enumerate()
         .map(|(g, guard)| {
             let phi = dispersion(history.get(g).map_or(&[], Vec::as_slice));
-            Evidence::new(rule, guard.ceiling, phi)
+            Evidence::new(&rule(g), guard.ceiling, phi)
         })
         .collect()
 }
@@ -102,63 +127,100 @@ fn variants(rollout: &Rollout) -> Vec<String> {
 
 /// Judges the minutes that the facts have.
 pub(super) fn judge(rollout: &mut Rollout, facts: &Facts, now: Timestamp) {
+    past::settle(rollout, facts);
     let Some(question) = minutes_question(rollout, now) else {
         return;
     };
     let Some(minutes) = facts.minutes(&question).is() else {
         return;
     };
-    let minutes = minutes.to_vec();
-    let Question::Minutes { to, variants, .. } = question else {
+    let Question::Minutes { variants, .. } = &question else {
         return;
     };
-    for minute in &minutes {
-        judge_minute(rollout, &variants, minute);
+    let oldest_late = now - SignedDuration::from_mins(LATE_MINUTES);
+    let is_due = |minute: &MinuteCounts| {
+        minute.at < oldest_late
+            || minute
+                .variants
+                .iter()
+                .flatten()
+                .any(|counts| counts.requests > 0)
+    };
+    let due = minutes.iter().rposition(is_due).map_or(0, |last| last + 1);
+    for minute in &minutes[..due] {
+        let is_comparable = |past: &past::Past| past.covers(minute.at);
+        if is_alone(rollout, minute.at) && !rollout.past.as_ref().is_some_and(is_comparable) {
+            // It waits for what it is compared with.
+            break;
+        }
+        judge_minute(rollout, variants, minute);
+        rollout.judged_until = Some(minute.at + SignedDuration::from_mins(1));
     }
-    rollout.judged_until = Some(to);
-    let surplus = rollout.minutes.len().saturating_sub(KEPT_MINUTES);
-    rollout.minutes.drain(..surplus);
+}
+
+/// Whether the candidate had all the traffic for the whole of the minute.
+fn is_alone(rollout: &Rollout, minute: Timestamp) -> bool {
+    rollout
+        .all_traffic_since()
+        .is_some_and(|since| minute >= since)
 }
 
 fn judge_minute(rollout: &mut Rollout, names: &[String], counts: &MinuteCounts) {
-    let all_since = rollout.all_traffic_since();
-    let is_alone = all_since.is_some_and(|since| counts.at >= since);
-    let is_mixed = all_since.is_none_or(|since| counts.at < floor_minute(since));
-    if is_alone && rollout.alone.is_empty() {
-        rollout.alone = evidence_by(&alone_rule(&rollout.plan), &rollout.plan, &rollout.history);
+    let is_alone = is_alone(rollout, counts.at);
+    let is_mixed = rollout
+        .all_traffic_since()
+        .is_none_or(|since| counts.at < floor_minute(since));
+    let past = if is_alone { rollout.past.take() } else { None };
+    if let Some(past) = &past
+        && rollout.alone.is_empty()
+    {
+        rollout.alone = evidence_alone(rollout, past);
     }
     let weight = weight_at(rollout, counts.at);
+    if rollout.minutes.last().is_some_and(|m| m.weight != weight) {
+        for evidence in rollout.evidence.iter_mut().chain(&mut rollout.alone) {
+            evidence.traffic_shifted();
+        }
+    }
     let is_warmup = is_warmup(rollout, counts.at);
     let mut minute_of_guards = Vec::with_capacity(rollout.evidence.len());
     for g in 0..rollout.evidence.len() {
         let minute = measured(rollout, names, counts, g);
         minute_of_guards.push(minute);
-        if is_warmup {
+        // Before the canary has any traffic there is nothing to compare.
+        let is_before = weight == 0 && minute.canary.requests == 0;
+        if is_warmup || is_before {
             continue;
         }
         if is_mixed && let Some(evidence) = rollout.evidence.get_mut(g) {
-            evidence.add(&minute);
+            evidence.gather(&minute);
             if Mutation::CountMinuteTwice.is_on() {
-                evidence.add(&minute);
+                evidence.gather(&minute);
             }
         }
-        if is_alone
-            && let Some(since) = all_since
+        if let Some(past) = &past
             && let Some(evidence) = rollout.alone.get_mut(g)
         {
-            let index = counts.at.duration_since(since).as_mins().unsigned_abs();
-            let index = usize::try_from(index).unwrap_or(usize::MAX);
-            let past = rollout.history.get(g).map_or(&[][..], Vec::as_slice);
-            evidence.add(&pair_with_history(past, index, minute.canary));
+            evidence.gather(&past.beside(g, counts.at, minute.canary));
         }
     }
+    if past.is_some() {
+        rollout.past = past;
+    }
+    note_crossing(rollout, is_alone, counts.at);
     let harm = if is_alone {
         &rollout.alone
     } else {
         &rollout.evidence
     }
     .iter()
-    .map(Evidence::harm)
+    .map(|e| {
+        if is_alone {
+            e.strongest_harm()
+        } else {
+            e.harm()
+        }
+    })
     .fold(f64::NEG_INFINITY, f64::max);
     let harm = if harm.is_finite() { harm } else { 0.0 };
     rollout.minutes.push(JudgedMinute {
@@ -167,6 +229,47 @@ fn judge_minute(rollout: &mut Rollout, names: &[String], counts: &MinuteCounts) 
         guards: minute_of_guards,
         harm,
     });
+    thin_out(rollout);
+}
+
+/// Keeps what is kept of the minutes small: when there are too many, each two of the older half
+/// become one, as long as the canary had the same share in both.
+fn thin_out(rollout: &mut Rollout) {
+    let most = kept_minutes(rollout.evidence.len());
+    if rollout.minutes.len() <= most {
+        return;
+    }
+    let newer = rollout.minutes.split_off(most / 2);
+    let mut thin: Vec<JudgedMinute> = Vec::with_capacity(most);
+    let mut older = std::mem::take(&mut rollout.minutes).into_iter().peekable();
+    while let Some(mut first) = older.next() {
+        if let Some(second) = older.next_if(|second| second.weight == first.weight) {
+            for (sum, more) in first.guards.iter_mut().zip(&second.guards) {
+                sum.baseline = sum.baseline.plus(more.baseline);
+                sum.canary = sum.canary.plus(more.canary);
+            }
+            first.harm = second.harm;
+        }
+        thin.push(first);
+    }
+    thin.extend(newer);
+    rollout.minutes = thin;
+}
+
+/// Keeps the first guard that objects for good: a verdict is the same whether the minutes after it
+/// came with the same tick or not.
+fn note_crossing(rollout: &mut Rollout, is_alone: bool, at: Timestamp) {
+    if rollout.crossed.is_some() {
+        return;
+    }
+    let against = if is_alone {
+        Against::History
+    } else {
+        Against::Champion
+    };
+    if let Verdict::RollBack { guard } = verdict_of(rollout, against) {
+        rollout.crossed = Some(Crossed { guard, against, at });
+    }
 }
 
 /// One guard's minute: the champion's counts and the candidate's, in whichever of its variants.
@@ -175,6 +278,7 @@ fn measured(rollout: &Rollout, names: &[String], counts: &MinuteCounts, guard: u
     let all_since = rollout.all_traffic_since();
     let is_reduced_name = |name: &str| {
         matches!(rollout.phase, Phase::Reducing { .. })
+            && rollout.has_canary()
             && name == rollout.final_variant
             && (all_since.is_some_and(|since| counts.at >= since)
                 || Mutation::SharedNameIsCanarys.is_on())
@@ -214,98 +318,99 @@ fn is_warmup(rollout: &Rollout, at: Timestamp) -> bool {
 
 /// What the guards say now: against the champion while both serve, against history afterwards.
 pub(super) fn says(rollout: &Rollout) -> Verdict {
-    let rule = rule(&rollout.plan);
-    match verdict(&rule, &rollout.evidence) {
-        Verdict::RollBack { guard } => Verdict::RollBack { guard },
-        live if rollout.alone.is_empty() => live,
-        _ => verdict_alone(&alone_rule(&rollout.plan), &rollout.alone),
+    if let Some(crossed) = rollout.crossed {
+        return Verdict::RollBack {
+            guard: crossed.guard,
+        };
     }
-}
-
-/// Requests that the canary had since `since`, and how many minutes of it are judged.
-pub(super) fn traffic_since(rollout: &Rollout, since: Timestamp) -> (u64, u32) {
-    let judged = rollout
-        .minutes
-        .iter()
-        .filter(|m| m.at >= floor_minute(since));
-    judged.fold((0, 0), |(requests, minutes), m| {
-        (
-            requests + m.guards.first().map_or(0, |g| g.canary.requests),
-            minutes + 1,
-        )
-    })
-}
-
-/// One sentence on one guard: counts, rates and odds.
-pub(super) fn sentence(rollout: &Rollout, guard: usize) -> String {
-    let alone = rollout
-        .alone
-        .get(guard)
-        .filter(|e| e.totals().canary.requests > 0);
-    let (evidence, against) = match (alone, rollout.evidence.get(guard)) {
-        (Some(alone), Some(live)) if live.harm() <= alone.harm() => {
-            (alone, "the champion's history")
-        }
-        (_, Some(live)) => (live, "the champion"),
-        (Some(alone), None) => (alone, "the champion's history"),
-        (None, None) => return "no guard has any evidence yet".to_owned(),
-    };
-    let totals = evidence.totals();
-    let name = rollout
-        .plan
-        .guards_or_default()
-        .get(guard)
-        .map_or_else(|| "guard".to_owned(), |g| metric_words(&g.metric));
-    let harm = evidence
-        .harm_ceiling()
-        .map_or(evidence.harm(), |c| c.max(evidence.harm()));
-    format!(
-        "{name}: {} of {} requests on {} against {} of {} on {against}; the chance of that is {}, were it no worse",
-        totals.canary.bad,
-        totals.canary.requests,
-        rollout.candidate.version,
-        totals.baseline.bad,
-        totals.baseline.requests,
-        evidence::odds(harm),
+    verdict_of(
+        rollout,
+        if rollout.alone.is_empty() {
+            Against::Champion
+        } else {
+            Against::History
+        },
     )
 }
 
-/// What a guard counts, in words.
-pub(super) fn metric_words(metric: &GuardMetric) -> String {
-    use crate::pipeline::CountMetric;
-    match metric {
-        GuardMetric::Metric(CountMetric::ModelErrors) => "model errors".to_owned(),
-        GuardMetric::Metric(CountMetric::ClientErrors) => "4xx answers".to_owned(),
-        GuardMetric::Metric(CountMetric::ServerErrors) => "5xx answers".to_owned(),
-        GuardMetric::SlowerThanMs(ms) => format!("answers slower than {ms} ms"),
+fn verdict_of(rollout: &Rollout, against: Against) -> Verdict {
+    let rule = rule(rollout, against);
+    match against {
+        Against::Champion => verdict(&rule, &rollout.evidence),
+        Against::History => verdict_alone(&rule, &rollout.alone),
+    }
+}
+
+/// Requests that the canary had since `since`, by the guard that counts most of them.
+pub(super) fn requests_since(rollout: &Rollout, since: Timestamp) -> u64 {
+    let guards = rollout.evidence.len();
+    (0..guards)
+        .map(|g| {
+            step_minutes(rollout, since)
+                .filter_map(|m| m.guards.get(g))
+                .fold(0_u64, |sum, m| sum.saturating_add(m.canary.requests))
+        })
+        .max()
+        .unwrap_or(0)
+}
+
+/// How many settled minutes there are since `since`. Where there is traffic they have to be judged:
+/// what CloudWatch has late is waited for.
+pub(super) fn minutes_since(rollout: &Rollout, since: Timestamp, now: Timestamp) -> u32 {
+    let has_traffic = rollout.minutes.iter().any(|minute| {
+        let mut guards = minute.guards.iter();
+        guards.any(|g| g.baseline.requests > 0 || g.canary.requests > 0)
+    });
+    let settled = settled(now, &rollout.plan);
+    let until = match rollout.judged_until.filter(|_| has_traffic) {
+        Some(judged) => judged.min(settled),
+        None => settled,
+    };
+    let passed = until.duration_since(floor_minute(since));
+    u32::try_from(passed.as_mins()).unwrap_or(0)
+}
+
+fn step_minutes(rollout: &Rollout, since: Timestamp) -> impl Iterator<Item = &JudgedMinute> {
+    let from = floor_minute(since);
+    rollout.minutes.iter().filter(move |m| m.at >= from)
+}
+
+/// A guard that measures nothing of the canary in this step although it should: by the canary's
+/// share of what it measures of the champion, while others do measure the canary, or because its
+/// metric has no data at all. Nothing is promoted on it.
+pub(super) fn blind_guard(rollout: &Rollout, since: Timestamp) -> Option<usize> {
+    let guards = rollout.plan.guards_or_default();
+    let is_custom = |g: usize| matches!(guards[g].metric, GuardMetric::Custom(_));
+    let is_reached = step_minutes(rollout, since)
+        .flat_map(|m| m.guards.iter().enumerate())
+        .any(|(g, counts)| g < guards.len() && !is_custom(g) && counts.canary.requests > 0);
+    (0..guards.len()).find(|&g| {
+        let (mut expected, mut seen, mut any) = (0.0, 0_u64, false);
+        for minute in step_minutes(rollout, since) {
+            let Some(counts) = minute.guards.get(g) else {
+                continue;
+            };
+            any |= counts.baseline.requests > 0;
+            seen = seen.saturating_add(counts.canary.requests);
+            let share = f64::from(minute.weight.min(99)) / 100.0;
+            #[allow(clippy::cast_precision_loss)]
+            let beside = counts.baseline.requests as f64;
+            expected += beside * share / (1.0 - share);
+        }
+        let should = expected >= HANDFUL || !any;
+        seen == 0 && should && (is_reached || is_custom(g))
+    })
+}
+
+/// One sentence on the guard that objects most.
+pub(super) fn sentence(rollout: &Rollout) -> String {
+    match rollout.strongest() {
+        Some(report) => report.sentence(&rollout.name()),
+        None => "no guard has any evidence yet".to_owned(),
     }
 }
 
 /// What all guards saw, for the audit trail.
 pub(super) fn summary(rollout: &Rollout) -> serde_json::Value {
-    let guards: Vec<_> = rollout
-        .plan
-        .guards_or_default()
-        .iter()
-        .enumerate()
-        .map(|(g, guard)| {
-            let row = |e: &Evidence| {
-                let totals = e.totals();
-                serde_json::json!({
-                    "canary": { "requests": totals.canary.requests, "bad": totals.canary.bad },
-                    "baseline": { "requests": totals.baseline.requests, "bad": totals.baseline.bad },
-                    "harm": e.harm(), "odds": evidence::odds(e.harm()),
-                    "harm_by_ceiling": e.harm_ceiling(),
-                    "safe_by_ratio": e.safe_ratio(), "safe_by_ceiling": e.safe_ceiling(),
-                })
-            };
-            serde_json::json!({
-                "guard": metric_words(&guard.metric),
-                "ceiling": guard.ceiling,
-                "against_champion": rollout.evidence.get(g).map(row),
-                "against_history": rollout.alone.get(g).map(row),
-            })
-        })
-        .collect();
-    serde_json::Value::Array(guards)
+    serde_json::to_value(rollout.guard_reports()).unwrap_or_default()
 }

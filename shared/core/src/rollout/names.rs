@@ -25,6 +25,21 @@ pub fn rollout_id(
     ))
 }
 
+/// The id of a look at a canary that somebody else shifts.
+pub(super) fn observation_id(
+    group: &GroupName,
+    stage: &StageName,
+    canary: &str,
+    began: Timestamp,
+) -> RolloutId {
+    let text = format!("{group}\n{stage}\n{canary}\n{}", began.as_nanosecond());
+    RolloutId(format!(
+        "{}-observed-{}",
+        cut(stage.as_str(), 30),
+        short_hash(&text)
+    ))
+}
+
 /// What a name of a model or config is made of: `<endpoint>-v<version>-<hash>`, at most 58
 /// characters, which leaves room for a suffix within SageMaker's 63.
 pub(super) fn stem(endpoint: &EndpointName, version: PackageVersion, id: &RolloutId) -> String {

@@ -17,7 +17,7 @@ use crate::pipeline::OnLowTraffic;
 use crate::world::{Answer, ConfigSpec, Effect, Endpoint, Question, VariantSpec};
 
 /// How many minutes of a step have to be judged before it may end early.
-const FEWEST_MINUTES: u32 = 3;
+pub const FEWEST_MINUTES: u32 = 3;
 
 pub(super) fn smoke_question(rollout: &Rollout) -> Option<Question> {
     (!rollout.plan.smoke.is_empty()).then(|| Question::Smoke {
@@ -43,9 +43,7 @@ pub(super) fn prepared(
 ) {
     if endpoint.config == rollout.config {
         if rollout.replaces {
-            rollout.weights.push((now, 100));
-            finish::done(rollout, now, moves);
-            return;
+            return watch_alone(rollout, now, moves);
         }
         rollout.phase = Phase::Smoke;
         moves.notes.push(
@@ -179,12 +177,42 @@ pub(super) fn smoke(
         .rollout(rollout),
     );
     if rollout.incumbent.is_none() {
-        rollout.weights.push((now, 100));
-        finish::done(rollout, now, moves);
+        watch_alone(rollout, now, moves);
     } else {
         rollout.judged_until = Some(judge::floor_minute(now));
         start_step(rollout, 0, moves);
     }
+}
+
+/// Watches a candidate that was deployed alone, if anything can be said of it: against the past of
+/// what served before, or by a ceiling.
+fn watch_alone(rollout: &mut Rollout, now: Timestamp, moves: &mut Moves) {
+    rollout.weights.push((now, 100));
+    let guards = rollout.plan.guards_or_default();
+    let has_measure = rollout.incumbent.is_some() || guards.iter().any(|g| g.ceiling.is_some());
+    if rollout.plan.watch_minutes == 0 || !has_measure {
+        finish::done(rollout, now, moves);
+        return;
+    }
+    rollout.judged_until = Some(judge::floor_minute(now));
+    rollout.phase = Phase::Reducing { since: Some(now) };
+    let headline = format!(
+        "{} has all the traffic of {}",
+        rollout.candidate.version, rollout.endpoint
+    );
+    let watched = format!(
+        "It was deployed alone and is watched for {} minutes.",
+        rollout.plan.watch_minutes
+    );
+    moves.notes.push(
+        Note::new(
+            What::Promoted,
+            format!("{headline}. {watched}"),
+            json!({ "guards": judge::summary(rollout) }),
+        )
+        .rollout(rollout)
+        .tell(Severity::Info, headline, vec![watched]),
+    );
 }
 
 fn start_step(rollout: &mut Rollout, index: usize, moves: &mut Moves) {
@@ -292,18 +320,82 @@ pub(super) fn step(
         return;
     };
     let strategy = rollout.plan.strategy.clone();
-    let (requests, minutes) = judge::traffic_since(rollout, since);
+    let requests = judge::requests_since(rollout, since);
+    let minutes = judge::minutes_since(rollout, since, now);
     let is_safe = judge::says(rollout) == Verdict::Safe;
     let early = is_safe && minutes >= FEWEST_MINUTES.min(strategy.minutes);
-    let full = minutes >= strategy.minutes && requests >= strategy.min_requests;
-    if early || full || Mutation::EndStepEarly.is_on() {
+    if early || Mutation::EndStepEarly.is_on() {
+        start_step(rollout, index + 1, moves);
+        return;
+    }
+    if minutes < strategy.minutes {
+        return;
+    }
+    if let Some(guard) = judge::blind_guard(rollout, since) {
+        hold_blind(rollout, guard, share, moves);
+        return;
+    }
+    if requests >= strategy.min_requests {
         start_step(rollout, index + 1, moves);
         return;
     }
     let longest = SignedDuration::from_mins(i64::from(strategy.longest_minutes()));
-    if now.duration_since(since) < longest || requests >= strategy.min_requests {
+    if now.duration_since(since) >= longest {
+        low_traffic(rollout, index, share, requests, now, moves);
+    }
+}
+
+/// A guard measures nothing: nobody is promoted on it.
+fn hold_blind(rollout: &mut Rollout, guard: usize, share: u8, moves: &mut Moves) {
+    if rollout.told_of_wait {
         return;
     }
+    rollout.told_of_wait = true;
+    let version = rollout.candidate.version;
+    let guards = rollout.plan.guards_or_default();
+    let guard = guards.into_iter().nth(guard).unwrap_or_default();
+    let words = guard.metric.words();
+    let sentence = format!(
+        "CloudWatch has nothing of {words} on {version} ({} of {}), although it serves {share} % \
+         of {}",
+        guard.metric.of_what(),
+        rollout.canary,
+        rollout.endpoint
+    );
+    moves.notes.push(
+        Note::new(
+            What::StepHeld,
+            sentence.clone(),
+            json!({ "guard": guard, "guards": judge::summary(rollout) }),
+        )
+        .rollout(rollout)
+        .tell(
+            Severity::Action,
+            format!(
+                "{version} holds on {}: {words} can't be measured",
+                rollout.endpoint
+            ),
+            vec![
+                format!("{sentence}."),
+                "Is the metric published, with the dimensions that the policy says? It goes on by \
+                 itself when there is data."
+                    .to_owned(),
+                format!("To take it back, reject {version}."),
+            ],
+        ),
+    );
+}
+
+/// A step had too few requests by its longest time: the policy decides, and people are told.
+fn low_traffic(
+    rollout: &mut Rollout,
+    index: usize,
+    share: u8,
+    requests: u64,
+    now: Timestamp,
+    moves: &mut Moves,
+) {
+    let strategy = rollout.plan.strategy.clone();
     let sentence = format!(
         "{} had {requests} requests in {} minutes of step {}, fewer than the {} that the policy \
          asks for",
@@ -314,7 +406,32 @@ pub(super) fn step(
     );
     match strategy.on_low_traffic {
         _ if Mutation::PromoteOnHold.is_on() => start_step(rollout, index + 1, moves),
-        OnLowTraffic::Promote => start_step(rollout, index + 1, moves),
+        OnLowTraffic::Promote => {
+            let next = match strategy.canary.get(index + 1) {
+                Some(next) => format!("{next} %"),
+                None => "all".to_owned(),
+            };
+            moves.notes.push(
+                Note::new(
+                    What::StepHeld,
+                    format!("{sentence}; the policy promotes then"),
+                    json!({ "requests": requests, "guards": judge::summary(rollout) }),
+                )
+                .rollout(rollout)
+                .tell(
+                    Severity::Warning,
+                    format!(
+                        "{} goes on to {next} of {} with too little traffic to tell",
+                        rollout.candidate.version, rollout.endpoint
+                    ),
+                    vec![
+                        format!("{sentence}."),
+                        "The policy says `on_low_traffic = \"promote\"`.".to_owned(),
+                    ],
+                ),
+            );
+            start_step(rollout, index + 1, moves);
+        }
         OnLowTraffic::RollBack => {
             undo::roll_back(
                 rollout,
@@ -388,7 +505,7 @@ pub(super) fn promoting(
                 rollout.candidate.version, rollout.endpoint
             ),
             vec![
-                format!("{}.", judge::sentence(rollout, 0)),
+                format!("{}.", judge::sentence(rollout)),
                 format!("W{}.", kept.trim_start_matches('w')),
             ],
         ),
@@ -405,8 +522,10 @@ pub(super) fn baking(
     if !has_share(rollout, endpoint, 100, 100, true, now, moves) {
         return;
     }
-    let bake = SignedDuration::from_mins(i64::from(rollout.plan.bake_minutes));
-    if now.duration_since(since) < bake && !Mutation::SkipBake.is_on() {
+    // Its last minutes are judged, too, before what served before goes.
+    if judge::minutes_since(rollout, since, now) < rollout.plan.bake_minutes
+        && !Mutation::SkipBake.is_on()
+    {
         return;
     }
     rollout.phase = Phase::Reducing { since: None };
@@ -460,11 +579,12 @@ pub(super) fn reducing(
     now: Timestamp,
     moves: &mut Moves,
 ) {
-    if endpoint.config == rollout.final_config {
+    if endpoint.config == rollout.served_config() {
         let since = since.unwrap_or(now);
         rollout.phase = Phase::Reducing { since: Some(since) };
-        let watch = SignedDuration::from_mins(i64::from(rollout.plan.watch_minutes));
-        if now.duration_since(since) >= watch || Mutation::SkipWatch.is_on() {
+        if judge::minutes_since(rollout, since, now) >= rollout.plan.watch_minutes
+            || Mutation::SkipWatch.is_on()
+        {
             finish::done(rollout, now, moves);
         }
         return;

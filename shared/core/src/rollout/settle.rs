@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::moves::Moves;
-use super::{Cause, Phase, Reason, Rollout, finish};
+use super::{Cause, Phase, Reason, Rollout, finish, observe};
 use crate::audit::What;
 use crate::decision::Note;
 use crate::world::{Effect, WorldError};
@@ -18,6 +18,9 @@ pub fn effect_failed(
     now: Timestamp,
     reject: bool,
 ) -> Moves {
+    if rollout.observed.is_some() {
+        return observe::refused(rollout, effect, error, now);
+    }
     let mut moves = Moves::default();
     rollout.refused = Some(format!("{}: {}", error.call, error.message));
     moves.notes.push(

@@ -67,7 +67,7 @@ pub fn needs_to_start(
     questions
 }
 
-fn history_question(stage: &Stage, variant: &str, now: Timestamp) -> Question {
+pub(super) fn history_question(stage: &Stage, variant: &str, now: Timestamp) -> Question {
     let to = judge::settled(now, stage);
     Question::Minutes {
         endpoint: stage.endpoint.clone(),
@@ -285,6 +285,9 @@ fn new_rollout(
         refused: None,
         evidence: judge::fresh_evidence(stage, &history),
         alone: Vec::new(),
+        past: None,
+        crossed: None,
+        observed: None,
         history,
         judged_until: None,
         minutes: Vec::new(),
@@ -382,7 +385,12 @@ fn serves_now(endpoint: &Endpoint, champion: Option<&Champion>, facts: &Facts) -
     )
 }
 
-fn history(stage: &Stage, variant: &str, facts: &Facts, now: Timestamp) -> Vec<Vec<Counts>> {
+pub(super) fn history(
+    stage: &Stage,
+    variant: &str,
+    facts: &Facts,
+    now: Timestamp,
+) -> Vec<Vec<Counts>> {
     let minutes = facts
         .minutes(&history_question(stage, variant, now))
         .is()

@@ -280,7 +280,8 @@ fn describe(rollout: &Rollout) -> String {
         Phase::RollingBack { why, .. } | Phase::RolledBack { why } | Phase::Superseded { why } => {
             why.sentence.clone()
         }
-        Phase::Failed { why } => why.clone(),
+        Phase::Observing { .. } => "somebody else shifts the traffic".to_owned(),
+        Phase::Failed { why } | Phase::Observed { why, .. } => why.clone(),
     }
 }
 

@@ -6,7 +6,6 @@ use tokio::process::Command;
 use super::{PROJECT, Story};
 use crate::lambda::FUNCTIONS;
 use crate::queues;
-use crate::world::SCHEDULE_GROUP;
 
 impl Story {
     /// Act 6.
@@ -65,14 +64,9 @@ impl Story {
     async fn nothing_is_left(&mut self) -> Result<()> {
         let clients = self.world.clients.clone();
         let pending = self.world.ledger.pending(PROJECT).await?;
-        let schedules = clients
-            .scheduler
-            .list_schedules()
-            .group_name(SCHEDULE_GROUP)
-            .send()
-            .await?;
+        let ticks = self.world.ticks().await?;
         self.check(
-            pending == 0 && schedules.schedules().is_empty(),
+            pending == 0 && ticks.is_empty(),
             "nothing is pending, no rollout ticks any more",
         )?;
         let models = clients.sagemaker.list_models().send().await?;

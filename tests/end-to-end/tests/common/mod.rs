@@ -20,7 +20,7 @@ use tidegate_end_to_end::notices::{self, Told};
 use tidegate_end_to_end::pump::Delivery;
 use tidegate_end_to_end::queues;
 use tidegate_end_to_end::training::ROLE;
-use tidegate_end_to_end::world::{BUCKET, Options, SCHEDULE_GROUP, World};
+use tidegate_end_to_end::world::{BUCKET, Options, World};
 use tokio::process::Command;
 
 /// The stage of every policy here.
@@ -375,9 +375,7 @@ pub(crate) async fn champion(world: &World, group: &str) -> Result<Option<u32>> 
 
 /// The schedules of ticks that there are.
 pub(crate) async fn schedules(world: &World) -> Result<Vec<String>> {
-    let list = world.clients.scheduler.list_schedules();
-    let all = list.group_name(SCHEDULE_GROUP).send().await?.schedules;
-    Ok(all.into_iter().filter_map(|one| one.name).collect())
+    world.ticks().await
 }
 
 /// The names of all models and of all endpoint configs that begin with a group's endpoint.

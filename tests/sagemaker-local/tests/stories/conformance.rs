@@ -4,6 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::metrics::cloudwatch;
 use crate::processes::{job, world};
 use crate::support::{Emulator, IMAGE, ROLE, python, workspace};
 
@@ -16,6 +17,7 @@ async fn every_answer_has_the_shape_that_botocore_knows() {
     training_jobs(&emulator).await;
     let package = registry(&emulator).await;
     endpoints(&emulator, &package).await;
+    metrics(&emulator).await;
     pipelines(&emulator).await;
     monitoring(&emulator).await;
     tags_and_deletions(&emulator, &package).await;
@@ -149,6 +151,43 @@ async fn endpoints(emulator: &Emulator, package: &Value) {
         .await;
     emulator.invoke("e", None, "{}").await;
     emulator.invoke("nope", None, "{}").await;
+}
+
+async fn metrics(emulator: &Emulator) {
+    let dimensions =
+        json!([{"Name": "Endpoint", "Value": "e"}, {"Name": "Variant", "Value": "v1"}]);
+    let failed = json!({"MetricName": "Failed", "Dimensions": dimensions, "Value": 3.0});
+    let put = json!({"Namespace": "Shop", "MetricData": [failed]});
+    cloudwatch(emulator, "PutMetricData", put).await;
+    emulator.advance(20 * 60).await;
+    let listed = cloudwatch(emulator, "ListMetrics", json!({"RecentlyActive": "PT3H"})).await;
+    let metrics = listed["Metrics"].as_array().unwrap().clone();
+    assert!(metrics.iter().any(|metric| metric["Namespace"] == "Shop"));
+    assert!(
+        metrics
+            .iter()
+            .any(|metric| metric["MetricName"] == "ModelLatency")
+    );
+    let query = |(index, metric): (usize, &Value)| {
+        json!({"Id": format!("m{index}"),
+            "MetricStat": {"Metric": metric, "Period": 3600, "Stat": "Sum"}})
+    };
+    let queries: Vec<Value> = metrics.iter().enumerate().map(query).collect();
+    let now = emulator.look("clock").await["epoch_seconds"]
+        .as_f64()
+        .unwrap();
+    let ask = json!({"StartTime": now - 7200.0, "EndTime": now, "MetricDataQueries": queries});
+    for fault in [None, Some("forbid_metric"), Some("deny"), Some("throttle")] {
+        if let Some(kind) = fault {
+            let order = json!({"operation": "GetMetricData", "kind": kind});
+            emulator.admin("faults", order).await;
+        }
+        cloudwatch(emulator, "GetMetricData", ask.clone()).await;
+    }
+    let order = json!({"operation": "ListMetrics", "kind": "deny"});
+    emulator.admin("faults", order).await;
+    cloudwatch(emulator, "ListMetrics", json!({})).await;
+    cloudwatch(emulator, "ListMetrics", json!({"NextToken": "x"})).await;
 }
 
 async fn pipelines(emulator: &Emulator) {

@@ -13,12 +13,14 @@ fn query(id: &str, variant: &str, metric: &str, stat: &str) -> Value {
 }
 
 async fn ask(emulator: &Emulator, input: Value) -> Value {
+    cloudwatch(emulator, "GetMetricData", input).await
+}
+
+pub(crate) async fn cloudwatch(emulator: &Emulator, operation: &str, input: Value) -> Value {
+    let target = format!("GraniteServiceVersion20100801.{operation}");
     let response = reqwest::Client::new()
         .post(&emulator.url)
-        .header(
-            "x-amz-target",
-            "GraniteServiceVersion20100801.GetMetricData",
-        )
+        .header("x-amz-target", target)
         .body(input.to_string())
         .send()
         .await
@@ -90,6 +92,89 @@ async fn slow_requests_are_counted_by_a_trimmed_count() {
         "trimmed counts may be fractions"
     );
     assert!((values(&answer, 1)[0] / 100_000.0 - 1.0).abs() < 0.15);
+}
+
+#[tokio::test]
+async fn an_hour_has_what_its_minutes_have() {
+    let emulator = with_traffic().await;
+    emulator.advance(2 * 3600).await;
+    let minutes = [
+        query("all", "v1", "Invocations", "Sum"),
+        query("slow", "v1", "ModelLatency", "TC(100000:)"),
+    ];
+    let hours = minutes.clone().map(|mut query| {
+        query["MetricStat"]["Period"] = json!(3600);
+        query
+    });
+    let by_minute = ask(&emulator, range(60.0, 120.0, &minutes)).await;
+    let by_hour = ask(&emulator, range(60.0, 120.0, &hours)).await;
+    assert_eq!(values(&by_hour, 0), [60.0 * 300.0]);
+    assert_eq!(values(&by_minute, 0), [300.0; 60]);
+    let sum: f64 = values(&by_minute, 1).iter().sum();
+    let slow = values(&by_hour, 1)[0];
+    assert!((slow / sum - 1.0).abs() < 0.05, "{slow} and {sum}");
+}
+
+#[tokio::test]
+async fn minutes_are_kept_for_15_days_and_hours_longer() {
+    let emulator = with_traffic().await;
+    emulator.advance(600).await;
+    emulator
+        .admin(
+            "traffic",
+            json!({"endpoint": "e", "requests_per_minute": 0}),
+        )
+        .await;
+    let mut by_hour = query("hour", "v1", "Invocations", "Sum");
+    by_hour["MetricStat"]["Period"] = json!(3600);
+    let queries = [query("minute", "v1", "Invocations", "Sum"), by_hour];
+    let answer = ask(&emulator, range(0.0, 60.0, &queries)).await;
+    assert!(!values(&answer, 0).is_empty() && values(&answer, 1).len() == 1);
+    emulator.advance(16 * 24 * 3600).await;
+    let answer = ask(&emulator, range(0.0, 60.0, &queries)).await;
+    assert_eq!(values(&answer, 0), [0.0; 0]);
+    assert_eq!(values(&answer, 1).len(), 1);
+}
+
+#[tokio::test]
+async fn metrics_are_listed_with_the_variants_that_they_are_of() {
+    let emulator = with_traffic().await;
+    let requests = json!({"Namespace": "AWS/SageMaker", "MetricName": "Invocations",
+        "Dimensions": [{"Name": "EndpointName", "Value": "e"}]});
+    emulator.advance(600).await;
+    let early = cloudwatch(&emulator, "ListMetrics", requests.clone()).await;
+    assert_eq!(early["Metrics"], json!([]));
+    emulator.advance(600).await;
+    let listed = cloudwatch(&emulator, "ListMetrics", requests).await;
+    let dimensions =
+        json!([{"Name": "EndpointName", "Value": "e"}, {"Name": "VariantName", "Value": "v1"}]);
+    assert_eq!(
+        listed["Metrics"],
+        json!([{"Namespace": "AWS/SageMaker", "MetricName": "Invocations", "Dimensions": dimensions}])
+    );
+}
+
+#[tokio::test]
+async fn a_metric_can_be_forbidden_and_a_call_denied() {
+    let emulator = with_traffic().await;
+    emulator.advance(600).await;
+    let queries = [
+        query("a", "v1", "Invocations", "Sum"),
+        query("b", "v1", "ModelLatency", "SampleCount"),
+    ];
+    let fault = |kind: &str| json!({"operation": "GetMetricData", "kind": kind});
+    emulator.admin("faults", fault("forbid_metric")).await;
+    let answer = ask(&emulator, range(5.0, 13.0, &queries)).await;
+    assert_eq!(values(&answer, 0), [300.0; 8]);
+    assert_eq!(answer["MetricDataResults"][1]["StatusCode"], "Forbidden");
+    assert_eq!(values(&answer, 1), [0.0; 0]);
+    emulator.admin("faults", fault("deny")).await;
+    let answer = ask(&emulator, range(5.0, 13.0, &queries)).await;
+    assert_eq!(answer["__type"], "AccessDenied");
+    assert_eq!(
+        values(&ask(&emulator, range(5.0, 13.0, &queries)).await, 1).len(),
+        8
+    );
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use tidegate_core::event::Approval;
 use tidegate_core::evidence::{Evidence, Rule, Verdict, dispersion, verdict};
 use tidegate_core::ledger::Lane;
 use tidegate_core::pipeline::OnLowTraffic;
-use tidegate_core::rollout::{Cause, KEPT_MINUTES, Phase, Rollout};
+use tidegate_core::rollout::{Cause, kept_minutes, Phase, Rollout};
 use tidegate_core::world::Effect;
 
 use super::commit::Look;
@@ -82,7 +82,7 @@ fn rank_only_confirmed(old: &Rollout, new: &Rollout) -> bool {
 }
 
 fn rule(rollout: &Rollout) -> Rule {
-    Rule::from(&rollout.plan.judge)
+    Rule::beside(&rollout.plan.judge)
 }
 
 /// Whether a step may end, by the policy.
@@ -99,10 +99,21 @@ fn is_earned(rollout: &Rollout, index: usize, since: Option<Timestamp>, now: Tim
         .minutes
         .iter()
         .filter(|m| m.at >= first - SignedDuration::from_secs(1));
-    let (mut requests, mut minutes) = (0, 0);
+    let (mut requests, mut minutes) = (0, 0_u32);
     for minute in judged {
         requests += minute.guards.first().map_or(0, |g| g.canary.requests);
         minutes += 1;
+    }
+    // On an endpoint without any traffic there is nothing to wait for but time.
+    let is_quiet = rollout.minutes.iter().all(|m| {
+        let mut guards = m.guards.iter();
+        guards.all(|g| g.canary.requests == 0 && g.baseline.requests == 0)
+    });
+    if is_quiet {
+        let passed = i64::from(minutes);
+        let settle = i64::from(rollout.plan.judge.settle_minutes);
+        let passed = passed.max(now.as_second() / 60 - since.as_second() / 60 - settle);
+        minutes = u32::try_from(passed).unwrap_or(0);
     }
     let is_safe = verdict(&rule(rollout), &rollout.evidence) == Verdict::Safe;
     let longest = SignedDuration::from_mins(i64::from(strategy.longest_minutes()));
@@ -130,6 +141,9 @@ fn is_time_kept(look: &mut Look<'_>, old: &Rollout, new: &Rollout, now: Timestam
                 format!("{} did not bake", new.id)
             });
         }
+        // What was deployed alone has nothing to go back to: a rejection or a newer version ends
+        // its watch.
+        (Phase::Reducing { .. }, Phase::Done) if !new.has_canary() => {}
         (Phase::Reducing { since: Some(since) }, Phase::Done) => {
             let is = lasts(new.plan.watch_minutes, *since);
             look.hold(Invariant::BakeKept, is, || {
@@ -150,7 +164,7 @@ fn are_minutes_right(look: &mut Look<'_>, new: &Rollout, now: Timestamp) {
     let settle = SignedDuration::from_mins(1 + i64::from(new.plan.judge.settle_minutes));
     let is_settled = new.minutes.last().is_none_or(|m| m.at + settle <= now);
     let mut is_once = true;
-    if new.minutes.len() < KEPT_MINUTES {
+    if new.minutes.len() < kept_minutes(new.evidence.len()) {
         for (g, evidence) in new.evidence.iter().enumerate() {
             let totals = evidence.totals();
             let sum = |of: fn(&tidegate_core::evidence::Minute) -> u64| -> u64 {
@@ -203,7 +217,8 @@ fn are_minutes_true(look: &mut Look<'_>, old: &Rollout, new: &Rollout) {
 }
 
 fn does_harm_go_back(look: &mut Look<'_>, new: &Rollout) {
-    if !new.serves_candidate() {
+    // What was deployed alone has nothing to go back to: there people are told.
+    if !new.serves_candidate() || !new.has_canary() {
         return;
     }
     let says = verdict(&rule(new), &new.evidence);

@@ -52,7 +52,7 @@ fn plan(index: usize, is_plain: bool, dice: &mut Dice) -> Plan {
         bake: dice.pick(&[0, 5, 15, 30]),
         watch: dice.pick(&[0, 3, 10]),
         settle: dice.pick(&[2, 2, 3]),
-        warmup: dice.pick(&[0, 0, 2]),
+        warmup: dice.pick(&[0, 0, 1]),
         replaces: dice.chance(500),
         rejects: dice.chance(750),
         is_manual: !is_plain && dice.chance(300),

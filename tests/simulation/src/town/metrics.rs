@@ -35,6 +35,38 @@ impl Town {
         all
     }
 
+    /// Counts by the hour, of every quarter's first minute: enough to tell how days differ.
+    pub(crate) fn hours(
+        &self,
+        endpoint: &str,
+        variants: &[String],
+        guards: &[GuardMetric],
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Vec<MinuteCounts> {
+        let (mut at, to) = (from.as_millisecond(), to.as_millisecond());
+        let mut all = Vec::new();
+        while at < to {
+            let sum = |variant: &String| {
+                let mut sum = vec![Counts::default(); guards.len()];
+                for quarter in 0..4 {
+                    let minute = at + quarter * 15 * MINUTE;
+                    let counts = self.seen(endpoint, variant, guards, minute);
+                    for (sum, counts) in sum.iter_mut().zip(counts) {
+                        *sum = sum.plus(counts);
+                    }
+                }
+                sum
+            };
+            all.push(MinuteCounts {
+                at: time_of(at),
+                variants: variants.iter().map(sum).collect(),
+            });
+            at += 60 * MINUTE;
+        }
+        all
+    }
+
     fn seen(
         &self,
         endpoint: &str,
@@ -62,7 +94,9 @@ impl Town {
             .map(|(guard, g)| {
                 let mut dice = Dice::new(mix(key, mix(self.story.seed, g)));
                 let bad = match guard {
-                    GuardMetric::Metric(_) => dice.binomial(requests, rate),
+                    GuardMetric::Metric(_) | GuardMetric::Custom(_) => {
+                        dice.binomial(requests, rate)
+                    }
                     GuardMetric::SlowerThanMs(_) => {
                         dice.binomial(requests, (rate / 4).max(fewest_slow))
                     }

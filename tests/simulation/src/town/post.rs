@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use tidegate_core::event::EndpointStatus;
 
 use super::{BEGINNING, HOUR, Item, MINUTE, Town, time_of};
+use tidegate_core::name::GroupName;
+
 use crate::dice::{hash, mix};
 use crate::fault::Fault;
 
@@ -137,6 +139,42 @@ impl Town {
             };
             self.due(self.now + late, Item::Deliver(mail));
         }
+    }
+
+    /// The groups with something unfinished, as the ledger's index has them.
+    pub(crate) fn unfinished(&self, limit: usize) -> Vec<GroupName> {
+        let is_unfinished =
+            |p: &crate::books::Partition| !p.pending.is_empty() || p.head.is_unfinished();
+        let groups = self.books.groups.iter();
+        groups
+            .filter(|(_, p)| is_unfinished(p))
+            .map(|(g, _)| g.clone())
+            .take(limit)
+            .collect()
+    }
+
+    /// The schedule of housekeeping fires, and will again in five minutes until the end. Where
+    /// nothing is unfinished it would find nothing, so nobody is woken.
+    pub(crate) fn keep_house(&mut self, end: i64) {
+        if self.now < end {
+            self.due(self.now + 5 * MINUTE, Item::Housekeeping);
+        }
+        let minute = (self.now - BEGINNING) / MINUTE;
+        let key = mix(hash("housekeeping"), minute.unsigned_abs());
+        if self.unfinished(1).is_empty() || self.strikes(Fault::TickLost, key) {
+            return;
+        }
+        let event = json!({ "tidegate": "housekeeping", "scheduled": self.time().to_string() });
+        let mail = Mail {
+            bytes: event.to_string().into_bytes().into(),
+            key,
+            attempt: 0,
+            buried: 0,
+            rollout: Some("housekeeping".to_owned()),
+            what: "housekeeping".into(),
+        };
+        let late = 100 + i64::try_from(self.luck(key, 2_000)).unwrap_or_default();
+        self.due(self.now + late, Item::Deliver(mail));
     }
 
     /// A schedule fires, and will again in a minute.

@@ -17,6 +17,7 @@ use crate::name::{EndpointName, GroupName};
 use crate::pipeline::{self, Policy};
 
 mod happenings;
+mod observed;
 mod promises;
 mod rough;
 
@@ -73,6 +74,8 @@ struct Mail {
     is_tick: bool,
 }
 
+// Each of its booleans is a fact of its own.
+#[allow(clippy::struct_excessive_bools)]
 pub(super) struct Tale {
     seed: u64,
     memory: Memory,
@@ -91,6 +94,8 @@ pub(super) struct Tale {
     meddled: bool,
     /// Whether the policy's stages were renamed.
     renamed: bool,
+    /// Whether Tidegate only looks on.
+    observes: bool,
     log: Vec<String>,
 }
 
@@ -132,6 +137,7 @@ impl Tale {
             bad: BTreeSet::new(),
             meddled: false,
             renamed: false,
+            observes: false,
             log: Vec::new(),
             dice,
         };
@@ -253,6 +259,17 @@ impl Tale {
         }
     }
 
+    /// What the schedule of housekeeping sends.
+    fn post_housekeeping(&mut self) {
+        let at = self.now();
+        let event = json!({ "tidegate": "housekeeping", "scheduled": at.to_string() });
+        self.mails.push(Mail {
+            at,
+            bytes: serde_json::to_vec(&event).unwrap(),
+            is_tick: true,
+        });
+    }
+
     /// Delivers what is due: in any order, sometimes two at once, sometimes to a function that
     /// dies half-way.
     async fn deliver(&mut self) {
@@ -338,8 +355,7 @@ impl Tale {
             tale.town.minute();
             tale.tell_changes(&mut known);
             if minute % 5 == 0 {
-                // Somebody comes by: it stands for housekeeping.
-                tale.statuses.clear();
+                tale.post_housekeeping();
             }
             tale.post_ticks(true);
             tale.deliver().await;

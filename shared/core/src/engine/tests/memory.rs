@@ -98,6 +98,16 @@ impl Ledger for Memory {
         }))
     }
 
+    async fn unfinished(&self, limit: u32) -> Result<Vec<GroupName>, LedgerError> {
+        let state = self.0.lock().unwrap();
+        let is_unfinished = |p: &Partition| !p.pending.is_empty() || p.head.is_unfinished();
+        let groups = state.groups.iter().filter(|(_, p)| is_unfinished(p));
+        Ok(groups
+            .map(|(g, _)| g.clone())
+            .take(limit as usize)
+            .collect())
+    }
+
     async fn job(
         &self,
         group: &GroupName,

@@ -67,11 +67,16 @@ impl Story {
         story
     }
 
-    fn now(&self) -> Timestamp {
+    pub(super) fn now(&self) -> Timestamp {
         self.town.0.lock().unwrap().now
     }
 
-    async fn send(&mut self, source: &str, kind: &str, detail: serde_json::Value) -> Handled {
+    pub(super) async fn send(
+        &mut self,
+        source: &str,
+        kind: &str,
+        detail: serde_json::Value,
+    ) -> Handled {
         self.try_send(source, kind, detail).await.unwrap()
     }
 
@@ -97,8 +102,16 @@ impl Story {
     }
 
     pub(super) async fn trained(&mut self, job: &str, auc: f64) -> Handled {
+        self.try_trained(job, auc).await.unwrap()
+    }
+
+    pub(super) async fn try_trained(
+        &mut self,
+        job: &str,
+        auc: f64,
+    ) -> Result<Handled, EngineError> {
         self.town.train(job, auc);
-        self.send(
+        self.try_send(
             "aws.sagemaker",
             "SageMaker Training Job State Change",
             json!({
@@ -180,6 +193,13 @@ impl Story {
                 let _ = handle(&self.ledger, &self.town, &bytes).await;
             }
         }
+    }
+
+    /// What the schedule of housekeeping sends.
+    pub(super) async fn housekeeping(&mut self) -> Handled {
+        let event = json!({ "tidegate": "housekeeping", "scheduled": self.now().to_string() });
+        let bytes = serde_json::to_vec(&event).unwrap();
+        handle(&self.ledger, &self.town, &bytes).await.unwrap()
     }
 
     pub(super) async fn deploy_first(&mut self) {

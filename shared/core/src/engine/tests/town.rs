@@ -11,8 +11,8 @@ use crate::name::{EndpointName, GroupName, JobName, PackageVersion, RolloutId};
 use crate::notice::Notice;
 use crate::world::{
     Answer, ConfigSpec, ConfigVariant, Effect, Endpoint, EndpointConfig, Findings, MinuteCounts,
-    Outcome, Package, Question, SmokeAnswer, TrainingJob, Variant, VariantSpec, Violation, World,
-    WorldError, WorldErrorKind,
+    Model, Outcome, Package, Question, SmokeAnswer, TrainingJob, Variant, VariantSpec, Violation,
+    World, WorldError, WorldErrorKind,
 };
 
 /// What a test wants to go wrong.
@@ -44,6 +44,8 @@ pub(super) struct State {
     pub(super) weights: Vec<Vec<(String, f64)>>,
     /// Requests a minute to the endpoint.
     pub(super) traffic: u64,
+    /// Guards, by their place, that CloudWatch has nothing of.
+    pub(super) silent_guards: BTreeSet<usize>,
     /// Of a thousand requests to a variant, how many go wrong.
     pub(super) bad_per_mille: BTreeMap<String, u64>,
     /// Of a thousand requests to a version, how many go wrong, whatever its variant's name is.
@@ -82,6 +84,7 @@ impl Town {
             retrainings: BTreeSet::new(),
             weights: Vec::new(),
             traffic: 600,
+            silent_guards: BTreeSet::new(),
             bad_per_mille: BTreeMap::new(),
             bad_versions: BTreeMap::new(),
             smoke_status: 200,
@@ -256,11 +259,14 @@ fn serving(spec: &VariantSpec) -> Variant {
 }
 
 impl World for Town {
+    // One arm per question.
+    #[allow(clippy::too_many_lines)]
     async fn ask(&self, question: &Question) -> Result<Answer, WorldError> {
         let mut state = self.0.lock().unwrap();
         let call = match question {
             Question::Smoke { .. } => "InvokeEndpoint",
-            Question::Minutes { .. } => "GetMetricData",
+            Question::Minutes { .. } | Question::Hours { .. } => "GetMetricData",
+            Question::VariantsOf { .. } => "ListMetrics",
             _ => "ask",
         };
         Self::fault(&mut state, call)?;
@@ -315,6 +321,25 @@ impl World for Town {
                 *from,
                 *to,
             )),
+            Question::Hours {
+                endpoint,
+                variants,
+                guards,
+                from,
+                to,
+            } => Answer::Minutes(
+                minutes(&state, endpoint, variants, guards.len(), *from, *to)
+                    .chunks(60)
+                    .map(hour)
+                    .collect(),
+            ),
+            Question::VariantsOf { endpoint } => Answer::Variants(
+                state
+                    .endpoints
+                    .get(endpoint)
+                    .map(|e| e.variants.iter().map(|v| v.name.clone()).collect())
+                    .unwrap_or_default(),
+            ),
             Question::Smoke {
                 payloads,
                 endpoint,
@@ -343,6 +368,14 @@ impl World for Town {
                     description: "distance: 0.4 exceeds threshold: 0.1".to_owned(),
                 }],
             })),
+            Question::Model { name } if state.models.contains(name) => {
+                Answer::Model(Box::new(Model {
+                    name: name.clone(),
+                    package: state.made_from.get(name).cloned(),
+                    image: None,
+                    environment: BTreeMap::new(),
+                }))
+            }
             Question::Model { .. } | Question::Object { .. } | Question::MonitoringSchedule(_) => {
                 Answer::Missing
             }
@@ -639,6 +672,22 @@ fn must_be_in_service(endpoint: &Endpoint, call: &str) -> Result<(), WorldError>
     Err(refusal(kind, call, why))
 }
 
+/// The sums of minutes, at the first one's start.
+fn hour(minutes: &[MinuteCounts]) -> MinuteCounts {
+    let mut sum = minutes[0].clone();
+    for minute in &minutes[1..] {
+        for (all, one) in sum
+            .variants
+            .iter_mut()
+            .flatten()
+            .zip(minute.variants.iter().flatten())
+        {
+            *all = all.plus(*one);
+        }
+    }
+    sum
+}
+
 fn minutes(
     state: &State,
     endpoint: &EndpointName,
@@ -668,7 +717,15 @@ fn minutes(
             .copied();
         let per_mille = state.bad_per_mille.get(name).copied().or(of_version);
         let bad = requests * per_mille.unwrap_or(5) / 1000;
-        vec![Counts::new(requests, bad); guards]
+        (0..guards)
+            .map(|g| {
+                if state.silent_guards.contains(&g) {
+                    Counts::default()
+                } else {
+                    Counts::new(requests, bad)
+                }
+            })
+            .collect()
     };
     let mut all = Vec::new();
     let mut at = from;

@@ -44,11 +44,121 @@ fn an_unknown_key_is_shown_with_the_nearest_one() {
       37 | instance = { kind = "ml.m5.large", count = 2 }
          |              ^^^^
     "###);
-    insta::assert_snapshot!(broken("group = \"fraud-detection\"", "group = \"fraud-detection\"\nmode = \"observe\""), @r###"
-    fraud.toml:5:1: pipeline.mode: unknown key; the keys here are "group", "name", "newer_approval", "rolled_back_package", "training"
-      5 | mode = "observe"
-        | ^^^^
+    insta::assert_snapshot!(broken("group = \"fraud-detection\"", "group = \"fraud-detection\"\nzzz = 1"), @r###"
+    fraud.toml:5:1: pipeline.zzz: unknown key; the keys here are "group", "mode", "name", "newer_approval", "rolled_back_package", "training"
+      5 | zzz = 1
+        | ^^^
     "###);
+}
+
+#[test]
+fn a_mode_is_one_of_two() {
+    let with = |mode: &str| {
+        broken(
+            "group = \"fraud-detection\"",
+            &format!("group = \"fraud-detection\"\nmode = \"{mode}\""),
+        )
+    };
+    insta::assert_snapshot!(with("observ"), @r###"
+    fraud.toml:5:8: pipeline.mode: is "observ"; expected one of "act", "observe"; did you mean "observe"?
+      5 | mode = "observ"
+        |        ^^^^^^^^
+    "###);
+    insta::assert_snapshot!(with("dry-run"), @r###"
+    fraud.toml:5:8: pipeline.mode: is "dry-run"; expected one of "act", "observe"
+      5 | mode = "dry-run"
+        |        ^^^^^^^^^
+    "###);
+}
+
+/// A policy with custom guards, given in TOML.
+fn with_guards(guards: &[&str]) -> String {
+    let each = |guard: &&str| format!("\n[[stage.guard]]\n{guard}\n");
+    MINIMAL.to_owned() + &guards.iter().map(each).collect::<String>()
+}
+
+const CHECKOUTS: &str = r#"custom = { namespace = "Shop", bad = "Failed", all = "Checkouts", dimensions = { Variant = "{variant}" } }"#;
+
+#[test]
+fn what_is_wrong_with_a_custom_guard_is_said_with_the_way_out() {
+    let custom = |from: &str, to: &str| {
+        assert!(CHECKOUTS.contains(from), "{from}");
+        errors(&with_guards(&[&CHECKOUTS.replacen(from, to, 1)]))
+    };
+    assert!(parse(&with_guards(&[CHECKOUTS]), "fraud.toml").is_ok());
+    insta::assert_snapshot!(custom("\"{variant}\"", "\"{endpoint}\""), @r###"
+    fraud.toml:10:80: stage[0].guard[0].custom.dimensions: has no {variant} in a value, so champion and canary would have the same counts and no canary would look bad; put {variant} where the variant's name is, for example Variant = "{variant}"
+      10 | custom = { namespace = "Shop", bad = "Failed", all = "Checkouts", dimensions = { Variant = "{endpoint}" } }
+         |                                                                                ^^^^^^^^^^^^^^^^^^^^^^^^^^
+    "###);
+    insta::assert_snapshot!(custom("Variant = \"{variant}\"", ""), @r###"
+    fraud.toml:10:80: stage[0].guard[0].custom.dimensions: has no {variant} in a value, so champion and canary would have the same counts and no canary would look bad; put {variant} where the variant's name is, for example Variant = "{variant}"
+      10 | custom = { namespace = "Shop", bad = "Failed", all = "Checkouts", dimensions = {  } }
+         |                                                                                ^^^^
+    "###);
+    insta::assert_snapshot!(custom("\"{variant}\"", "\"{version}\""), @r###"
+    fraud.toml:10:92: stage[0].guard[0].custom.dimensions.Variant: is "{version}"; expected a dimension's value: 1 to 1,024 ASCII characters without blanks at the ends; {endpoint} and {variant} are filled in, nothing else is in braces
+      10 | custom = { namespace = "Shop", bad = "Failed", all = "Checkouts", dimensions = { Variant = "{version}" } }
+         |                                                                                            ^^^^^^^^^^^
+    "###);
+    insta::assert_snapshot!(custom("Variant =", "\":Variant\" ="), @r###"
+    fraud.toml:10:82: stage[0].guard[0].custom.dimensions.":Variant": is ":Variant"; expected a dimension's name: 1 to 255 ASCII characters without blanks at the ends, no colon first
+      10 | custom = { namespace = "Shop", bad = "Failed", all = "Checkouts", dimensions = { ":Variant" = "{variant}" } }
+         |                                                                                  ^^^^^^^^^^
+    "###);
+    insta::assert_snapshot!(custom("\"Failed\"", "\"Checkouts\""), @r###"
+    fraud.toml:10:38: stage[0].guard[0].custom.bad: is "Checkouts", as all is; bad counts the bad events and all counts all events, in two metrics
+      10 | custom = { namespace = "Shop", bad = "Checkouts", all = "Checkouts", dimensions = { Variant = "{variant}" } }
+         |                                      ^^^^^^^^^^^
+    "###);
+    insta::assert_snapshot!(custom("\"Shop\"", "\":Shop\""), @r###"
+    fraud.toml:10:24: stage[0].guard[0].custom.namespace: is ":Shop"; expected a CloudWatch namespace: 1 to 255 characters without blanks at the ends, no colon first
+      10 | custom = { namespace = ":Shop", bad = "Failed", all = "Checkouts", dimensions = { Variant = "{variant}" } }
+         |                        ^^^^^^^
+    "###);
+    insta::assert_snapshot!(custom("all = \"Checkouts\", ", ""), @r###"
+    fraud.toml:10:10: stage[0].guard[0].custom.all: is missing
+      10 | custom = { namespace = "Shop", bad = "Failed", dimensions = { Variant = "{variant}" } }
+         |          ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    "###);
+    insta::assert_snapshot!(custom("bad =", "bed ="), @r###"
+    fraud.toml:10:10: stage[0].guard[0].custom.bad: is missing
+      10 | custom = { namespace = "Shop", bed = "Failed", all = "Checkouts", dimensions = { Variant = "{variant}" } }
+         |          ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    fraud.toml:10:32: stage[0].guard[0].custom.bed: unknown key; did you mean "bad"?
+      10 | custom = { namespace = "Shop", bed = "Failed", all = "Checkouts", dimensions = { Variant = "{variant}" } }
+         |                                ^^^
+    "###);
+    let long = custom("{variant}", &format!("{{variant}}{}", "x".repeat(1_000)));
+    assert!(
+        long.contains("stage[0].guard[0].custom.dimensions.Variant: may have 1063 characters when it is filled in; CloudWatch takes 1024"),
+        "{long}"
+    );
+    let many: String = (0..31).map(|n| format!("D{n} = \"x\", ")).collect();
+    let many = custom("Variant =", &format!("{many}Variant ="));
+    assert!(
+        many.contains("has 32 entries; at most 30 are allowed"),
+        "{many}"
+    );
+}
+
+#[test]
+fn custom_guards_are_told_apart_by_what_they_watch_and_by_their_names() {
+    let with = |guard: &str| errors(&with_guards(&[CHECKOUTS, guard]));
+    let named = CHECKOUTS.replacen("{ ", "{ name = \"lost checkouts\", ", 1);
+    insta::assert_snapshot!(with(&named), @r###"
+    fraud.toml:12:1: stage[0].guard[1]: guard[0] watches the same already
+      12 | [[stage.guard]]
+         | ^^^^^^^^^^^^^^^
+    "###);
+    let elsewhere = CHECKOUTS.replace("Variant =", "Model =");
+    insta::assert_snapshot!(with(&elsewhere), @r###"
+    fraud.toml:12:1: stage[0].guard[1]: is called "Failed of Checkouts" as guard[0] is; give it a custom.name of its own, so that people can tell them apart
+      12 | [[stage.guard]]
+         | ^^^^^^^^^^^^^^^
+    "###);
+    let named = elsewhere.replacen("{ ", "{ name = \"lost checkouts\", ", 1);
+    assert!(parse(&with_guards(&[CHECKOUTS, &named]), "fraud.toml").is_ok());
 }
 
 #[test]
@@ -290,6 +400,11 @@ fn what_contradicts_itself_is_named() {
       56 | margin_ratio = 1
          |                ^
     "###);
+    insta::assert_snapshot!(broken("warmup_minutes = 1", "warmup_minutes = 10"), @r###"
+    fraud.toml:58:18: stage[1].judge.warmup_minutes: is 10; it has to be less than strategy.minutes, which is 10, or a step could end without a minute that counts
+      58 | warmup_minutes = 10
+         |                  ^^
+    "###);
     insta::assert_snapshot!(broken("tolerated_ratio = 1\nmargin_ratio = 1.5", "tolerated_ratio = 2"), @r###"
     fraud.toml:52:1: stage[1].judge.margin_ratio: is 1.5; it has to be more than tolerated_ratio, which is 2
       52 | [stage.judge]
@@ -309,12 +424,12 @@ fn what_contradicts_itself_is_named() {
          |     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
     "###);
     insta::assert_snapshot!(broken("metric = \"model_errors\"", "metric = \"4xx\"\nslower_than_ms = 1"), @r###"
-    fraud.toml:45:1: stage[1].guard[0]: give only one of "metric", "slower_than_ms"
+    fraud.toml:45:1: stage[1].guard[0]: give only one of "metric", "slower_than_ms", "custom"
       45 | [[stage.guard]]
          | ^^^^^^^^^^^^^^^
     "###);
     insta::assert_snapshot!(broken("slower_than_ms = 200", "ceiling = 0.1"), @r###"
-    fraud.toml:49:1: stage[1].guard[1]: give one of "metric", "slower_than_ms"
+    fraud.toml:49:1: stage[1].guard[1]: give one of "metric", "slower_than_ms", "custom"
       49 | [[stage.guard]]
          | ^^^^^^^^^^^^^^^
     "###);

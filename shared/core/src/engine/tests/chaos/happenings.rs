@@ -6,6 +6,7 @@ use super::{Tale, policy};
 use crate::engine::apply;
 use crate::event::{Approval, EndpointStatus};
 use crate::name::EndpointName;
+use crate::pipeline::Mode;
 use crate::world::{ConfigSpec, Endpoint, Variant, VariantSpec};
 
 impl Tale {
@@ -143,7 +144,10 @@ impl Tale {
         }
         if self.seed % 5 == 2 && self.dice.chance(15) {
             self.renamed = self.renamed || self.dice.chance(500);
-            let policy = policy(&mut self.dice, self.has_staging, self.renamed);
+            let mut policy = policy(&mut self.dice, self.has_staging, self.renamed);
+            if self.observes {
+                policy.pipeline.mode = Mode::Observe;
+            }
             let now = self.now();
             self.say(format!("policy edited, renamed: {}", self.renamed));
             apply(&self.memory, policy, "ada", None, now).await.unwrap();
@@ -192,7 +196,12 @@ impl Tale {
     }
 }
 
-fn foreign_config(name: &str, like: Option<&str>, variant: &str, model: &str) -> ConfigSpec {
+pub(super) fn foreign_config(
+    name: &str,
+    like: Option<&str>,
+    variant: &str,
+    model: &str,
+) -> ConfigSpec {
     ConfigSpec {
         name: name.to_owned(),
         like: like.map(str::to_owned),

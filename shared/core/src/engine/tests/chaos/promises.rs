@@ -133,8 +133,10 @@ impl Tale {
                 let package = state.packages.iter().find(|p| p.version.0 == version);
                 let is_approved = package.is_some_and(|p| p.approval == Approval::Approved);
                 let was_told = state.notices.iter().any(|n| {
-                    n.headline.starts_with(&format!("v{version} is "))
-                        && n.headline.contains("still serves")
+                    let headline = n.headline.trim_start_matches("Observed: ");
+                    let still = headline.starts_with(&format!("v{version} is "))
+                        && headline.contains("still serves");
+                    still || headline.starts_with(&format!("v{version} would be taken back"))
                 });
                 self.hold(is_approved || was_told || has_failed, || {
                     format!("v{version} is not Approved and serves {}", endpoint.name)

@@ -151,6 +151,11 @@ impl Ledger for Rough<'_> {
         self.memory.load(group, event).await
     }
 
+    async fn unfinished(&self, limit: u32) -> Result<Vec<GroupName>, LedgerError> {
+        self.read().await?;
+        self.memory.unfinished(limit).await
+    }
+
     async fn job(
         &self,
         group: &GroupName,

@@ -1,0 +1,66 @@
+//! Housekeeping: every few minutes each pipeline with something unfinished is looked after.
+//!
+//! What a crash left behind is done, rollouts whose ticks stopped go on, and what waits for its
+//! turn starts. A pipeline that can't be helped now doesn't hold up the others.
+
+use futures_util::stream::{self, StreamExt as _};
+
+use super::{EngineError, Handled, session};
+use crate::event::Event;
+use crate::ledger::Ledger;
+use crate::name::GroupName;
+use crate::world::World;
+
+/// How many pipelines are looked after in one go; the rest is next.
+const MOST_GROUPS: u32 = 1_000;
+
+/// How many side by side.
+const AT_ONCE: usize = 8;
+
+/// Looks after every pipeline with something unfinished.
+pub(super) async fn run<L: Ledger, W: World>(
+    ledger: &L,
+    world: &W,
+    event: &Event,
+    handled: &mut Handled,
+) -> Result<(), EngineError> {
+    let mut groups = ledger.unfinished(MOST_GROUPS).await?;
+    if groups.is_empty() {
+        handled.nothing_because = Some("nothing is unfinished".to_owned());
+        return Ok(());
+    }
+    // Who comes last may be cut off by the function's time: somebody else is next time.
+    let turn = event.at.as_second().unsigned_abs() / 60;
+    let first = usize::try_from(turn).unwrap_or(0) % groups.len();
+    groups.rotate_left(first);
+    let mut looked_after = stream::iter(groups)
+        .map(|group| look_after(ledger, world, event, group))
+        .buffer_unordered(AT_ONCE);
+    while let Some((group, result)) = looked_after.next().await {
+        match result {
+            Ok(one) => {
+                handled.left += one.left;
+                handled
+                    .done
+                    .extend(one.done.into_iter().map(|done| format!("{group}: {done}")));
+            }
+            Err(error) => {
+                tracing::warn!(%group, %error, "not looked after now");
+                handled.failed.push(format!("{group}: {error}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn look_after<L: Ledger, W: World>(
+    ledger: &L,
+    world: &W,
+    event: &Event,
+    group: GroupName,
+) -> (GroupName, Result<Handled, EngineError>) {
+    let mut handled = Handled::of(event);
+    handled.group = Some(group.clone());
+    let result = session::run(ledger, world, &group, event, &mut handled).await;
+    (group, result.map(|()| handled))
+}

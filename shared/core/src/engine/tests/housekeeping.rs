@@ -1,0 +1,57 @@
+//! What nobody sees to any more is seen to by housekeeping.
+
+use super::stories::Story;
+use crate::world::WorldErrorKind;
+
+#[tokio::test]
+async fn nothing_unfinished_is_nothing_to_do() {
+    let mut story = Story::begin().await;
+    story.deploy_first().await;
+    let handled = story.housekeeping().await;
+    assert_eq!(
+        handled.nothing_because.as_deref(),
+        Some("nothing is unfinished")
+    );
+}
+
+#[tokio::test]
+async fn a_rollout_whose_ticks_stopped_goes_on_and_gets_new_ones() {
+    let mut story = Story::begin().await;
+    story.approve_second().await;
+    story.minutes(8).await;
+    let schedules = story.town.0.lock().unwrap().schedules.clone();
+    assert_eq!(schedules.len(), 1);
+    story.town.0.lock().unwrap().schedules.clear();
+    for _ in 0..6 {
+        story.minute().await;
+    }
+    story.housekeeping().await;
+    assert_eq!(story.town.0.lock().unwrap().schedules, schedules);
+    story.until_quiet().await;
+    assert_eq!(story.champion(), 2);
+    story.check();
+}
+
+#[tokio::test]
+async fn what_a_crash_left_to_do_is_done() {
+    let mut story = Story::begin().await;
+    story.deploy_first().await;
+    // The retries of the event are spent while AWS is unwell.
+    story
+        .town
+        .0
+        .lock()
+        .unwrap()
+        .faults
+        .calls
+        .insert("RegisterPackage", (9, WorldErrorKind::Unavailable));
+    for _ in 0..3 {
+        assert!(story.try_trained("train-2", 0.96).await.is_err());
+    }
+    story.town.0.lock().unwrap().faults.calls.clear();
+    assert_eq!(story.ledger.pending(&story.group).len(), 1);
+    let handled = story.housekeeping().await;
+    assert_eq!(handled.failed, Vec::<String>::new());
+    assert_eq!(story.town.0.lock().unwrap().packages.len(), 2);
+    story.check();
+}
