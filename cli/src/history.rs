@@ -13,6 +13,7 @@ use crate::audit::{Line, PAGE};
 use crate::connect::Connection;
 use crate::error::Problem;
 use crate::render::{Paint, Screen, clean, number, span, utc, wrap};
+use crate::rollout::facts::GuardStatus;
 use crate::status::RolloutStatus;
 
 /// How many finished rollouts the ledger gives at most.
@@ -179,7 +180,10 @@ fn rollout_text(rollout: &RolloutStatus, screen: &Screen) -> String {
             .collect();
         field("traffic", &format!("{} UTC", weights.join(", ")));
     }
-    for guard in &rollout.guards {
+    let why = rollout.why.as_deref().unwrap_or_default();
+    // What is the reason already is not said twice.
+    let is_news = |guard: &&GuardStatus| !why.contains(&guard.sentence);
+    for guard in rollout.guards.iter().filter(is_news) {
         field("guard", &guard.sentence);
     }
     field("id", &rollout.id);

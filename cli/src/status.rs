@@ -237,10 +237,14 @@ impl RolloutStatus {
             let _ = write!(line, " at {} %", self.weight);
         }
         let _ = write!(line, ", started {}", screen.age(self.started));
-        if let Some(worst) = self.worst() {
+        let why = self.why.as_deref().unwrap_or_default();
+        // A canary that a guard takes back has that guard's sentence as its reason.
+        if let Some(worst) = self.worst()
+            && !why.contains(&worst.sentence)
+        {
             let _ = write!(line, "; {}", worst.sentence);
         }
-        if let Some(why) = &self.why {
+        if !why.is_empty() {
             let _ = write!(line, "; {why}");
         }
         line

@@ -40,8 +40,9 @@ them; steps, times, guards and statistics are the policy's. Without PIPELINE all
 no AWS account is needed.
 
 Each line of the answer is computed (from the evidence that such a minute brings on average) and
-confirmed by simulated rollouts, drawn from a seed. BEST is Wald's bound: a test that knew both rates
-beforehand could not do better on average.
+confirmed by simulated rollouts, drawn from a seed. BEST is Wald's bound: a test that knew both
+rates beforehand could not do better on average. A rollout with a canary keeps a tenth of alpha for
+the time when the candidate has all the traffic; what is planned here has nine tenths.
 
 Examples:
   tidegate canary plan --requests-per-minute 600 --error-rate 1%

@@ -104,11 +104,13 @@ pub(crate) async fn run(
     table: Option<&str>,
     screen: &Screen,
 ) -> Result<Answer, Problem> {
-    let now = screen.now;
-    let (from, to) = window(args.from.at(now), args.to.at(now), now)?;
+    // What is wrong by this machine's clock is said before AWS is asked.
+    let times = |now| window(args.from.at(now), args.to.at(now), now);
+    let (mut from, mut to) = times(screen.now)?;
     let (world, by) = if let Some(name) = &args.pipeline {
         let connection = Connection::open(table).await?;
         let (_, snapshot) = connection.find(name).await?;
+        (from, to) = times(screen.no_earlier_than(snapshot.head.now).now)?;
         let by = By::of(&snapshot.applied.policy, &args.endpoint, name);
         (connection.world().clone(), by)
     } else {

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 use tidegate_core::evidence::{
-    Evidence, Report, Verdict, dispersion, needed, tests_alone, verdict, verdict_alone,
+    Evidence, Minute, Report, Verdict, dispersion, needed, tests_alone, verdict, verdict_alone,
 };
 use tidegate_core::rollout::{Against, GuardReport};
 
@@ -92,6 +92,8 @@ pub(super) struct JudgedMetric {
     pub(super) needed: f64,
     /// The minute, from 1, after which this metric had it.
     pub(super) crossed: Option<usize>,
+    /// Minutes in which only one side had requests: there is nothing to compare them with.
+    pub(super) not_compared: usize,
     #[serde(flatten)]
     pub(super) report: Report,
 }
@@ -118,6 +120,10 @@ impl JudgedMetric {
             report: self.report.clone(),
         }
     }
+}
+
+fn is_one_sided(minute: &Minute) -> bool {
+    (minute.baseline.requests > 0) != (minute.canary.requests > 0)
 }
 
 fn judge(case: &Case) -> Judged {
@@ -181,6 +187,7 @@ fn judge(case: &Case) -> Judged {
             name: metric.name.clone(),
             needed,
             crossed,
+            not_compared: metric.minutes.iter().filter(|m| is_one_sided(m)).count(),
             report: evidence.report(*alone),
         })
         .collect();

@@ -136,7 +136,7 @@ fn facts_of(metric: &JudgedMetric, case: &Judged) -> Vec<(&'static str, String, 
     } else {
         "1: no bursts are known of".to_owned()
     };
-    vec![
+    let mut facts = vec![
         (
             "ratio",
             ratio(report.ratio, report.ratio_interval),
@@ -145,7 +145,16 @@ fn facts_of(metric: &JudgedMetric, case: &Judged) -> Vec<(&'static str, String, 
         ("harm", of_harm, harm_paint),
         ("safe", of_safe, Paint::Plain),
         ("dispersion", bursts, Paint::Plain),
-    ]
+    ];
+    if metric.not_compared > 0 {
+        let left_out = format!(
+            "{} of {} not compared: only one side had requests in them",
+            number(metric.not_compared as u64),
+            number(case.minutes as u64)
+        );
+        facts.push(("minutes", left_out, Paint::Busy));
+    }
+    facts
 }
 
 fn reached(evidence: f64, needed: f64) -> &'static str {

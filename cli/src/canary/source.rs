@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use tidegate_aws::AwsWorld;
 use tidegate_core::evidence::{Counts, Rule, dispersion};
 use tidegate_core::name::EndpointName;
-use tidegate_core::pipeline::{self, Guard, OnLowTraffic, Policy, Stage};
+use tidegate_core::pipeline::{self, Guard, OnLowTraffic, Policy, PolicyError, Stage};
 use tidegate_core::world::{Answer, MinuteCounts, Question, World as _, WorldError};
 
 use super::args;
@@ -89,7 +89,7 @@ pub(super) async fn setup(args: &args::Plan, table: Option<&str>) -> Result<Setu
             notes,
         });
     };
-    let (policy, connection) = policy(name, table).await?;
+    let (policy, connection, ledger) = policy(name, table).await?;
     let stage = stage(&policy, args.stage.as_deref())?;
     let guards = stage.guards_or_default();
     let course = course(args, Some(stage), guards.len(), &mut notes)?;
@@ -103,7 +103,10 @@ pub(super) async fn setup(args: &args::Plan, table: Option<&str>) -> Result<Setu
             alone = open_world().await?;
             &alone
         };
-        Some(measure(world, stage, &guards).await?)
+        // A ledger may be ahead of this machine's clock.
+        let now = Timestamp::now();
+        let now = ledger.map_or(now, |at| at.max(now));
+        Some(measure(world, stage, &guards, now).await?)
     };
     let mut planned = Vec::with_capacity(guards.len());
     for (g, guard) in guards.iter().enumerate() {
@@ -185,14 +188,17 @@ fn course(
     })
 }
 
-/// The policy of that name: a file, else the one in force.
-async fn policy(name: &str, table: Option<&str>) -> Result<(Policy, Option<Connection>), Problem> {
+/// The policy of that name: a file, else the one in force, with the time of the ledger's last change.
+async fn policy(
+    name: &str,
+    table: Option<&str>,
+) -> Result<(Policy, Option<Connection>, Option<Timestamp>), Problem> {
     let path = Path::new(name);
     let is_toml = path
         .extension()
         .is_some_and(|e| e.eq_ignore_ascii_case("toml"));
     if is_toml || path.is_file() {
-        return Ok((read(path)?, None));
+        return Ok((read(path)?, None, None));
     }
     let connection = Connection::open(table).await.map_err(|problem| {
         if table.is_none() {
@@ -202,7 +208,7 @@ async fn policy(name: &str, table: Option<&str>) -> Result<(Policy, Option<Conne
         }
     })?;
     let (_, snapshot) = connection.find(name).await?;
-    Ok((snapshot.applied.policy, Some(connection)))
+    Ok((snapshot.applied.policy, Some(connection), snapshot.head.now))
 }
 
 fn read(path: &Path) -> Result<Policy, Problem> {
@@ -222,11 +228,7 @@ fn read(path: &Path) -> Result<Policy, Problem> {
     let text = String::from_utf8(bytes)
         .map_err(|error| problem(format!("it is not UTF-8 text: {error}")))?;
     pipeline::parse(&text, &path.display().to_string()).map_err(|errors| {
-        let first = errors
-            .0
-            .first()
-            .map(ToString::to_string)
-            .unwrap_or_default();
+        let first = errors.0.first().map(first_mistake).unwrap_or_default();
         Problem::new(Exit::Usage, "the policy is invalid")
             .at(path.display())
             .why(first)
@@ -235,6 +237,16 @@ fn read(path: &Path) -> Result<Policy, Problem> {
                 path.display()
             ))
     })
+}
+
+/// Where a mistake is and what it is, in a line, without the source line that `apply` shows.
+pub(super) fn first_mistake(mistake: &PolicyError) -> String {
+    let key = if mistake.key.is_empty() {
+        String::new()
+    } else {
+        format!("{}: ", mistake.key)
+    };
+    format!("line {}: {key}{}", mistake.line, mistake.message)
 }
 
 /// The stage of that name, else the last.
@@ -262,6 +274,7 @@ async fn measure(
     world: &AwsWorld,
     stage: &Stage,
     guards: &[Guard],
+    now: Timestamp,
 ) -> Result<Vec<MinuteCounts>, Problem> {
     let endpoint = &stage.endpoint;
     let failed = |error: &WorldError| {
@@ -283,9 +296,8 @@ async fn measure(
         ));
     }
     let settle = SignedDuration::from_mins(i64::from(stage.judge.settle_minutes));
-    let now = Timestamp::now().as_second();
-    let to = Timestamp::from_second(now - now.rem_euclid(60))
-        .map_or_else(|_| Timestamp::now(), |minute| minute - settle);
+    let second = now.as_second();
+    let to = Timestamp::from_second(second - second.rem_euclid(60)).unwrap_or(now) - settle;
     let question = Question::Minutes {
         endpoint: endpoint.clone(),
         variants,

@@ -74,6 +74,10 @@ pub(crate) fn told(rollout: &Rollout) -> String {
 
 /// A canary that somebody else shifts.
 fn observed(rollout: &Rollout, who: &str) -> String {
+    // One without a version of its own is "the variant ...".
+    let who = who
+        .strip_prefix("the ")
+        .map_or_else(|| who.to_owned(), |rest| format!("The {rest}"));
     let endpoint = &rollout.endpoint;
     if let Phase::Observed { why, .. } = &rollout.phase {
         let why = sentence(why);

@@ -157,7 +157,7 @@ fn a_canary_that_somebody_else_shifts_is_told_as_such_and_by_its_own_name() {
     rollout.phase = Phase::Observing { over: None };
     let shown = shown(&rollout);
     assert!(
-        shown.told.starts_with("the variant blue "),
+        shown.told.starts_with("The variant blue "),
         "{}",
         shown.told
     );

@@ -171,9 +171,7 @@ fn housekeep(case: &Case<'_>, decision: &mut Decision) {
 /// at it every five minutes does.
 fn have_ticks_stopped(case: &Case<'_>, rollout: &Rollout) -> bool {
     let settle = SignedDuration::from_mins(i64::from(rollout.plan.judge.settle_minutes));
-    let is_behind = |judged: Timestamp| {
-        case.now.duration_since(judged) >= settle + TICKS_STOPPED
-    };
+    let is_behind = |judged: Timestamp| case.now.duration_since(judged) >= settle + TICKS_STOPPED;
     rollout.serves_candidate()
         && rollout.judged_until.is_some_and(is_behind)
         && !case.is_busy(rollout)

@@ -6,6 +6,7 @@ use tidegate_core::evidence::Rule;
 use tidegate_core::name::EndpointName;
 use tidegate_core::pipeline::{self, Guard, Judge, Policy};
 
+use super::super::source::first_mistake;
 use crate::error::{Exit, Problem};
 
 /// The most that is read of a policy file, bytes.
@@ -63,7 +64,7 @@ pub(super) fn read(file: &Path, endpoint: &EndpointName) -> Result<By, Problem> 
     let policy = pipeline::parse(&text, &name).map_err(|errors| {
         Problem::new(Exit::Usage, "the policy is invalid")
             .at(&name)
-            .why(errors)
+            .why(errors.0.first().map(first_mistake).unwrap_or_default())
             .help(format!(
                 "`tidegate apply --check {name}` lists every mistake"
             ))

@@ -96,12 +96,18 @@ pub(super) fn pair(
                 "{} {variants} had requests in that time: two are compared",
                 seen.len()
             );
-            let help = if seen.len() < 2 {
-                "choose a time in which a canary had traffic, with --from and --to"
+            let problem = listed(Problem::new(Exit::No, what), seen);
+            Err(if seen.len() < 2 {
+                // What serves is asked of SageMaker; what is gone is known from `ListMetrics` alone.
+                problem
+                    .help("choose a time in which a canary had traffic, with --from and --to")
+                    .help(
+                        "or name both with --canary and --baseline: CloudWatch lists a variant \
+                         that is gone some 15 minutes after its first request",
+                    )
             } else {
-                "say which two with --canary and --baseline"
-            };
-            Err(listed(Problem::new(Exit::No, what), seen).help(help))
+                problem.help("say which two with --canary and --baseline")
+            })
         }
     }
 }

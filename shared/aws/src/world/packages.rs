@@ -15,7 +15,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 use tidegate_core::event::Approval;
 use tidegate_core::name::{GroupName, PackageVersion};
-use tidegate_core::world::{Answer, Outcome, Package, PackageSpec, WorldError};
+use tidegate_core::world::{Answer, Outcome, Package, PackageSpec, WorldError, WorldErrorKind};
 
 use super::AwsWorld;
 use super::values::{aws_time, name_of_arn, required, time};
@@ -154,7 +154,7 @@ impl AwsWorld {
             .set_customer_metadata_properties(some_map(&metadata(spec)))
             .send()
             .await
-            .map_err(failed(CALL))?;
+            .map_err(|sent| token_is_taken(failed(CALL)(sent).into(), &spec.token))?;
         let arn = required(CALL, "ModelPackageArn", made.model_package_arn)?;
         let version = name_of_arn(&arn).parse().map(PackageVersion).map_err(|_| {
             refused(
@@ -204,7 +204,8 @@ impl AwsWorld {
         // Every update is an event, so one that changes nothing is not sent.
         if let Some(now) = self.described(arn).await?
             && now.approval == approval
-            && now.approval_description.as_deref().unwrap_or_default() == why
+            // No reason leaves the one that is there.
+            && (why.is_empty() || now.approval_description.as_deref() == Some(why.as_str()))
         {
             return Ok(Outcome::Done);
         }
@@ -218,6 +219,23 @@ impl AwsWorld {
             .await
             .map_err(failed("UpdateModelPackage"))?;
         Ok(Outcome::Done)
+    }
+}
+
+/// A conflict over the token stays one, however often the call is tried again.
+fn token_is_taken(error: WorldError, token: &str) -> WorldError {
+    if error.kind != WorldErrorKind::NotNow || !error.message.to_lowercase().contains("token") {
+        return error;
+    }
+    let message = format!(
+        "another package was registered with the token {token} ({}); look for the training job's \
+         package in the group",
+        error.message
+    );
+    WorldError {
+        kind: WorldErrorKind::Refused,
+        message,
+        ..error
     }
 }
 

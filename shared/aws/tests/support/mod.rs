@@ -80,6 +80,11 @@ fn answers(port: u16) -> bool {
 
 /// Starts the emulator, its clock standing still; it must have been built.
 pub(crate) fn sagemaker_local(moto: &Server) -> Server {
+    sagemaker_local_with(moto, &[])
+}
+
+/// The same with more arguments, such as `--record FILE`.
+pub(crate) fn sagemaker_local_with(moto: &Server, arguments: &[&str]) -> Server {
     let program = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| root().join("target"), PathBuf::from)
         .join("debug/sagemaker-local");
@@ -98,6 +103,7 @@ pub(crate) fn sagemaker_local(moto: &Server) -> Server {
             "0",
         ])
         .args(["--aws-endpoint", &moto.url])
+        .args(arguments)
         .current_dir(root())
         .env("TIDEGATE_PYTHON", root().join(".venv/bin/python"))
         .env("AWS_ACCESS_KEY_ID", "testing")

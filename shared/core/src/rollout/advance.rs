@@ -55,12 +55,18 @@ pub fn advance(
         }
         Known::Is(endpoint) => endpoint,
     };
-    if let Some(question) = judge::minutes_question(rollout, now)
-        && let Some(Answer::Refused(error)) = facts.answer(&question)
-    {
-        // Nothing moves on unwatched.
-        tell_of_blindness(rollout, error, &mut moves);
-        return moves;
+    let question = judge::minutes_question(rollout, now);
+    match question.and_then(|question| facts.answer(&question)) {
+        Some(Answer::Refused(error)) => {
+            tell_of_blindness(rollout, error, &mut moves);
+            if !busy {
+                stop_if_broken(rollout, endpoint, facts, now, reject, &mut moves);
+            }
+            // Nothing moves on unwatched.
+            return moves;
+        }
+        Some(_) => judge::sees_again(rollout),
+        None => {}
     }
     let was_crossed = rollout.crossed.is_some();
     judge::judge(rollout, facts, now);
@@ -98,6 +104,22 @@ pub fn advance(
     moves
 }
 
+/// What needs no counts: an endpoint that does not serve any more, or that somebody else changed.
+fn stop_if_broken(
+    rollout: &mut Rollout,
+    endpoint: &Endpoint,
+    facts: &Facts,
+    now: Timestamp,
+    reject: bool,
+    moves: &mut Moves,
+) {
+    if endpoint.status != EndpointStatus::InService {
+        turn(rollout, endpoint, facts, now, reject, moves);
+    } else if let Some(what) = disturbed(rollout, endpoint) {
+        finish::foreign(rollout, endpoint, what, now, moves);
+    }
+}
+
 /// Harm on an endpoint that has nothing to go back to.
 fn tell_of_harm(rollout: &Rollout, moves: &mut Moves) {
     let version = rollout.candidate.version;
@@ -125,10 +147,9 @@ fn tell_of_harm(rollout: &Rollout, moves: &mut Moves) {
 }
 
 fn tell_of_blindness(rollout: &mut Rollout, error: &WorldError, moves: &mut Moves) {
-    if rollout.told_of_wait {
+    if !judge::is_blinded_anew(rollout, error) {
         return;
     }
-    rollout.told_of_wait = true;
     let why = format!(
         "AWS refused {}: {}. The guards of the rollout can't be read, and it stays where it is.",
         error.call, error.message

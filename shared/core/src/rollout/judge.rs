@@ -10,7 +10,7 @@ use crate::evidence::{
 use crate::facts::Facts;
 use crate::mutation::Mutation;
 use crate::pipeline::{GuardMetric, Stage};
-use crate::world::{MinuteCounts, Question};
+use crate::world::{MinuteCounts, Question, WorldError};
 
 /// The most minutes that one question asks for; the rest is asked for by the next tick.
 const MINUTES_A_QUESTION: i64 = 1_440;
@@ -158,6 +158,26 @@ pub(super) fn judge(rollout: &mut Rollout, facts: &Facts, now: Timestamp) {
     }
 }
 
+/// What a rollout's last refusal begins with while its guards can't be read.
+const UNREADABLE: &str = "the guards can't be read: ";
+
+/// Notes that AWS refuses the counts; whether it is new, so that people are told once of each time.
+pub(super) fn is_blinded_anew(rollout: &mut Rollout, error: &WorldError) -> bool {
+    let refused = rollout.refused.as_deref().unwrap_or_default();
+    if refused.starts_with(UNREADABLE) {
+        return false;
+    }
+    rollout.refused = Some(format!("{UNREADABLE}{}: {}", error.call, error.message));
+    true
+}
+
+/// Notes that the counts can be read.
+pub(super) fn sees_again(rollout: &mut Rollout) {
+    rollout
+        .refused
+        .take_if(|refused| refused.starts_with(UNREADABLE));
+}
+
 /// Whether the candidate had all the traffic for the whole of the minute.
 fn is_alone(rollout: &Rollout, minute: Timestamp) -> bool {
     rollout
@@ -240,10 +260,24 @@ fn thin_out(rollout: &mut Rollout) {
         return;
     }
     let newer = rollout.minutes.split_off(most / 2);
-    let mut thin: Vec<JudgedMinute> = Vec::with_capacity(most);
-    let mut older = std::mem::take(&mut rollout.minutes).into_iter().peekable();
-    while let Some(mut first) = older.next() {
-        if let Some(second) = older.next_if(|second| second.weight == first.weight) {
+    let older = std::mem::take(&mut rollout.minutes);
+    let mut thin = two_and_two(older, |first, second| first.weight == second.weight);
+    if thin.len() + newer.len() > most {
+        // Somebody shifts every minute: small goes before exact.
+        thin = two_and_two(thin, |_, _| true);
+    }
+    thin.extend(newer);
+    rollout.minutes = thin;
+}
+
+fn two_and_two(
+    minutes: Vec<JudgedMinute>,
+    may_be_one: impl Fn(&JudgedMinute, &JudgedMinute) -> bool,
+) -> Vec<JudgedMinute> {
+    let mut thin = Vec::with_capacity(minutes.len());
+    let mut minutes = minutes.into_iter().peekable();
+    while let Some(mut first) = minutes.next() {
+        if let Some(second) = minutes.next_if(|second| may_be_one(&first, second)) {
             for (sum, more) in first.guards.iter_mut().zip(&second.guards) {
                 sum.baseline = sum.baseline.plus(more.baseline);
                 sum.canary = sum.canary.plus(more.canary);
@@ -252,8 +286,7 @@ fn thin_out(rollout: &mut Rollout) {
         }
         thin.push(first);
     }
-    thin.extend(newer);
-    rollout.minutes = thin;
+    thin
 }
 
 /// Keeps the first guard that objects for good: a verdict is the same whether the minutes after it
@@ -274,14 +307,12 @@ fn note_crossing(rollout: &mut Rollout, is_alone: bool, at: Timestamp) {
 
 /// One guard's minute: the champion's counts and the candidate's, in whichever of its variants.
 fn measured(rollout: &Rollout, names: &[String], counts: &MinuteCounts, guard: usize) -> Minute {
-    // Before the candidate had all the traffic, a name that both have is the champion's.
-    let all_since = rollout.all_traffic_since();
+    // Before the candidate had all the traffic, the name may have been the champion's.
     let is_reduced_name = |name: &str| {
         matches!(rollout.phase, Phase::Reducing { .. })
             && rollout.has_canary()
+            && (is_alone(rollout, counts.at) || Mutation::SharedNameIsCanarys.is_on())
             && name == rollout.final_variant
-            && (all_since.is_some_and(|since| counts.at >= since)
-                || Mutation::SharedNameIsCanarys.is_on())
     };
     let mut minute = Minute::default();
     for (name, of_guards) in names.iter().zip(&counts.variants) {
@@ -310,10 +341,22 @@ fn weight_at(rollout: &Rollout, at: Timestamp) -> u8 {
 
 fn is_warmup(rollout: &Rollout, at: Timestamp) -> bool {
     let warmup = SignedDuration::from_mins(i64::from(rollout.plan.judge.warmup_minutes));
-    rollout
-        .weights
-        .iter()
-        .any(|(since, _)| *since <= at && at < *since + warmup)
+    if warmup.is_zero() {
+        return false;
+    }
+    // SageMaker shifts a little before it says so: what the canary does before its first share is
+    // confirmed is the coldest of all.
+    let is_unconfirmed = rollout.weights.first().is_none_or(|(first, _)| at < *first);
+    // The reduction brings up a fleet of its own.
+    let reduced = match rollout.phase {
+        Phase::Reducing { since } => since,
+        _ => None,
+    };
+    let shifts = rollout.weights.iter().map(|(since, _)| *since);
+    is_unconfirmed
+        || shifts
+            .chain(reduced)
+            .any(|since| floor_minute(since) <= at && at < since + warmup)
 }
 
 /// What the guards say now: against the champion while both serve, against history afterwards.
@@ -354,20 +397,20 @@ pub(super) fn requests_since(rollout: &Rollout, since: Timestamp) -> u64 {
         .unwrap_or(0)
 }
 
-/// How many settled minutes there are since `since`. Where there is traffic they have to be judged:
-/// what CloudWatch has late is waited for.
+/// How many settled minutes there are since `since`, by the clock.
 pub(super) fn minutes_since(rollout: &Rollout, since: Timestamp, now: Timestamp) -> u32 {
-    let has_traffic = rollout.minutes.iter().any(|minute| {
-        let mut guards = minute.guards.iter();
-        guards.any(|g| g.baseline.requests > 0 || g.canary.requests > 0)
-    });
-    let settled = settled(now, &rollout.plan);
-    let until = match rollout.judged_until.filter(|_| has_traffic) {
-        Some(judged) => judged.min(settled),
-        None => settled,
-    };
-    let passed = until.duration_since(floor_minute(since));
+    let passed = settled(now, &rollout.plan).duration_since(floor_minute(since));
     u32::try_from(passed.as_mins()).unwrap_or(0)
+}
+
+/// How many minutes since `since` are judged: a phase ends on what was seen, not on the clock. It
+/// is behind the clock while `CloudWatch` is late, by [`LATE_MINUTES`] at most, and after looks
+/// that did not come.
+pub(super) fn judged_since(rollout: &Rollout, since: Timestamp) -> u32 {
+    let judged = rollout.judged_until.map_or(0, |until| {
+        until.duration_since(floor_minute(since)).as_mins()
+    });
+    u32::try_from(judged).unwrap_or(0)
 }
 
 fn step_minutes(rollout: &Rollout, since: Timestamp) -> impl Iterator<Item = &JudgedMinute> {
@@ -399,6 +442,30 @@ pub(super) fn blind_guard(rollout: &Rollout, since: Timestamp) -> Option<usize> 
         }
         let should = expected >= HANDFUL || !any;
         seen == 0 && should && (is_reached || is_custom(g))
+    })
+}
+
+/// The same once the candidate has all the traffic: by what the champion's past had of it, or
+/// because its metric never had any data.
+pub(super) fn blind_alone(rollout: &Rollout, since: Timestamp) -> Option<usize> {
+    let guards = rollout.plan.guards_or_default();
+    let is_custom = |g: usize| matches!(guards[g].metric, GuardMetric::Custom(_));
+    let is_seen = |g: usize| {
+        let mut counts = step_minutes(rollout, since).filter_map(|m| m.guards.get(g));
+        counts.any(|counts| counts.canary.requests > 0)
+    };
+    let is_reached = (0..guards.len()).any(|g| !is_custom(g) && is_seen(g));
+    (0..guards.len()).find(|&g| {
+        let alone = rollout.alone.get(g);
+        let past = alone.map_or(0, |evidence| evidence.totals().baseline.requests);
+        let mut before = rollout.history.get(g).into_iter().flatten();
+        let mut judged = rollout.minutes.iter().filter_map(|m| m.guards.get(g));
+        let any = past > 0
+            || before.any(|counts| counts.requests > 0)
+            || judged.any(|m| m.baseline.requests > 0 || m.canary.requests > 0);
+        #[allow(clippy::cast_precision_loss)]
+        let should = past as f64 >= HANDFUL || !any;
+        should && (is_reached || is_custom(g)) && !is_seen(g)
     })
 }
 

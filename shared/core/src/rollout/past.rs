@@ -87,6 +87,10 @@ impl Past {
 
 /// What has to be asked before the candidate's minutes alone can be judged.
 pub(super) fn questions(rollout: &Rollout) -> Vec<Question> {
+    // The way back needs no counts, and must not wait for them.
+    if !rollout.serves_candidate() {
+        return Vec::new();
+    }
     let Some(asked) = Asked::of(rollout) else {
         return Vec::new();
     };
@@ -98,6 +102,9 @@ pub(super) fn questions(rollout: &Rollout) -> Vec<Question> {
 
 /// Sets the rollout's past, once the candidate has all the traffic and the past is known.
 pub(super) fn settle(rollout: &mut Rollout, facts: &Facts) {
+    if !rollout.serves_candidate() {
+        return;
+    }
     if rollout.past.is_some() {
         return go_on(rollout, facts);
     }
@@ -125,7 +132,9 @@ pub(super) fn settle(rollout: &mut Rollout, facts: &Facts) {
     // What AWS refuses to tell counts as not there.
     let usable = |known: Known<&[MinuteCounts]>| {
         let minutes = known.is().unwrap_or_default();
-        let busy = minutes.iter().filter(|m| count(m, 0).requests > 0).count();
+        // By any guard: one alone may count something rare.
+        let is_busy = |m: &&MinuteCounts| (0..guards).any(|g| count(m, g).requests > 0);
+        let busy = minutes.iter().filter(is_busy).count();
         (busy * ENOUGH >= minutes.len() && busy > 0).then(|| by_guard(minutes, guards))
     };
     let (source, minutes) = if let Some(minutes) = usable(day_ago) {

@@ -321,22 +321,26 @@ pub(super) fn step(
     };
     let strategy = rollout.plan.strategy.clone();
     let requests = judge::requests_since(rollout, since);
-    let minutes = judge::minutes_since(rollout, since, now);
-    let is_safe = judge::says(rollout) == Verdict::Safe;
-    let early = is_safe && minutes >= FEWEST_MINUTES.min(strategy.minutes);
+    let judged = judge::judged_since(rollout, since);
+    let blind = judge::blind_guard(rollout, since);
+    // What was safe at a smaller share is no word on a guard that has gone blind since.
+    let is_safe = blind.is_none() && judge::says(rollout) == Verdict::Safe;
+    let early = is_safe && judged >= FEWEST_MINUTES.min(strategy.minutes);
     if early || Mutation::EndStepEarly.is_on() {
         start_step(rollout, index + 1, moves);
         return;
     }
-    if minutes < strategy.minutes {
+    if judge::minutes_since(rollout, since, now) < strategy.minutes {
         return;
     }
-    if let Some(guard) = judge::blind_guard(rollout, since) {
+    if let Some(guard) = blind {
         hold_blind(rollout, guard, share, moves);
         return;
     }
     if requests >= strategy.min_requests {
-        start_step(rollout, index + 1, moves);
+        if judged >= strategy.minutes {
+            start_step(rollout, index + 1, moves);
+        }
         return;
     }
     let longest = SignedDuration::from_mins(i64::from(strategy.longest_minutes()));
@@ -484,6 +488,7 @@ pub(super) fn promoting(
     rollout.phase = Phase::Baking { since: now };
     rollout.weights.push((now, 100));
     rollout.attempts = 1;
+    rollout.told_of_wait = false;
     let kept = match rollout.plan.bake_minutes {
         0 => "what served before goes now".to_owned(),
         bake => format!("what served before is kept for {bake} minutes"),
@@ -523,13 +528,18 @@ pub(super) fn baking(
         return;
     }
     // Its last minutes are judged, too, before what served before goes.
-    if judge::minutes_since(rollout, since, now) < rollout.plan.bake_minutes
-        && !Mutation::SkipBake.is_on()
-    {
+    let bake = rollout.plan.bake_minutes;
+    if judge::judged_since(rollout, since) < bake && !Mutation::SkipBake.is_on() {
         return;
+    }
+    if bake > 0
+        && let Some(guard) = judge::blind_alone(rollout, since)
+    {
+        return hold_blind(rollout, guard, 100, moves);
     }
     rollout.phase = Phase::Reducing { since: None };
     rollout.attempts = 1;
+    rollout.told_of_wait = false;
     moves.notes.push(
         Note::new(
             What::Reducing,
@@ -582,7 +592,7 @@ pub(super) fn reducing(
     if endpoint.config == rollout.served_config() {
         let since = since.unwrap_or(now);
         rollout.phase = Phase::Reducing { since: Some(since) };
-        if judge::minutes_since(rollout, since, now) >= rollout.plan.watch_minutes
+        if judge::judged_since(rollout, since) >= rollout.plan.watch_minutes
             || Mutation::SkipWatch.is_on()
         {
             finish::done(rollout, now, moves);

@@ -129,6 +129,14 @@ impl GuardReport {
         }
         let parts = parts.join(", ");
         let evidence = self.looked_at();
+        if let Some(crossed) = self.crossed.filter(|_| evidence < self.needed) {
+            // What came after it makes it look better; what took it back is this.
+            let (at, odds) = (crossed.strftime("%H:%M UTC"), odds(self.needed));
+            return format!(
+                "{parts}; until {at} it had done so badly that the chance of that was {odds}, \
+                 were it no worse"
+            );
+        }
         // Less than odds of 2 is nothing that anybody should read odds into.
         if evidence < 2.0_f64.ln() {
             return format!("{parts}; nothing speaks against it");

@@ -397,10 +397,11 @@ pub(super) fn history(
         .unwrap_or_default();
     let guards = judge::metrics(stage).len();
     let mut history = vec![Vec::with_capacity(minutes.len()); guards];
-    // Minutes before the endpoint had any traffic say nothing of it.
+    // Minutes before the endpoint had any traffic say nothing of it. By any guard: one alone may
+    // count something rare.
     let first = minutes
         .iter()
-        .position(|m| count(m, 0).requests > 0)
+        .position(|m| (0..guards).any(|g| count(m, g).requests > 0))
         .unwrap_or(minutes.len());
     for minute in minutes.get(first..).unwrap_or_default() {
         for (g, column) in history.iter_mut().enumerate() {

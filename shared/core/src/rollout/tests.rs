@@ -10,6 +10,7 @@ use crate::pipeline;
 use crate::world::{Answer, MinuteCounts, Question};
 
 mod blindness;
+mod looks;
 mod minutes;
 mod past_of_champion;
 

@@ -6,7 +6,7 @@ use tidegate_core::event::Approval;
 use tidegate_core::evidence::{Evidence, Rule, Verdict, dispersion, verdict};
 use tidegate_core::ledger::Lane;
 use tidegate_core::pipeline::OnLowTraffic;
-use tidegate_core::rollout::{Cause, kept_minutes, Phase, Rollout};
+use tidegate_core::rollout::{Cause, Phase, Rollout, kept_minutes};
 use tidegate_core::world::Effect;
 
 use super::commit::Look;
@@ -232,9 +232,13 @@ fn does_harm_go_back(look: &mut Look<'_>, new: &Rollout) {
     });
     // Plain counting, whatever the evidence makes of it.
     let warmup = SignedDuration::from_mins(i64::from(new.plan.judge.warmup_minutes));
+    let first = new.weights.first().map(|(since, _)| *since);
     let is_warm = |at: Timestamp| {
-        let mut shifts = new.weights.iter();
-        !shifts.any(|(since, _)| *since <= at && at < *since + warmup)
+        let minute = |t: Timestamp| t.as_second() / 60;
+        let is_cold = |since: Timestamp| minute(since) <= minute(at) && at < since + warmup;
+        warmup.is_zero()
+            || (first.is_some_and(|first| at >= first)
+                && !new.weights.iter().any(|(since, _)| is_cold(*since)))
     };
     let (mut canary, mut baseline) = ((0, 0), (0, 0));
     for minute in new.minutes.iter().filter(|m| is_warm(m.at)) {

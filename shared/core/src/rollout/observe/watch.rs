@@ -21,6 +21,9 @@ const LONGEST_STAY: SignedDuration = SignedDuration::from_hours(24);
 /// How long the end waits for the last minutes beyond the time that they take to settle, minutes.
 const GRACE_MINUTES: i64 = 3;
 
+/// How many shares over time are kept: who shifts every minute for weeks must not fill the ledger.
+const MOST_WEIGHTS: usize = 1_000;
+
 /// How many minutes have to be judged before "safe" is told.
 const FEWEST_MINUTES: usize = 3;
 
@@ -49,8 +52,10 @@ pub(crate) fn look(rollout: &mut Rollout, facts: &Facts, now: Timestamp) -> Move
         rollout.phase = Phase::Observing { over };
     }
     let question = judge::minutes_question(rollout, now);
-    if let Some(Answer::Refused(error)) = question.and_then(|q| facts.answer(&q)) {
-        tell_of_blindness(rollout, error, &mut moves);
+    match question.and_then(|q| facts.answer(&q)) {
+        Some(Answer::Refused(error)) => tell_of_blindness(rollout, error, &mut moves),
+        Some(_) => judge::sees_again(rollout),
+        None => {}
     }
     let was_crossed = rollout.crossed.is_some();
     judge::judge(rollout, facts, now);
@@ -141,6 +146,10 @@ fn what_they_did(
     rollout.config.clone_from(&endpoint.config);
     let &(since, before) = rollout.weights.last()?;
     if share != before {
+        if rollout.weights.len() >= MOST_WEIGHTS {
+            // The first says when it began; the oldest after it are judged long since.
+            rollout.weights.remove(1);
+        }
         rollout.weights.push((now, share));
         moves.notes.push(
             Note::new(
@@ -285,7 +294,7 @@ fn tell_of_blind_guard(rollout: &mut Rollout, now: Timestamp, moves: &mut Moves)
 }
 
 fn tell_of_blindness(rollout: &mut Rollout, error: &WorldError, moves: &mut Moves) {
-    if std::mem::replace(&mut rollout.told_of_wait, true) {
+    if !judge::is_blinded_anew(rollout, error) {
         return;
     }
     let why = format!(

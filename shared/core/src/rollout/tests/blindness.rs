@@ -64,3 +64,35 @@ fn latencies_that_are_missing_beside_requests_are_blind() {
     };
     assert_eq!(after_ten_minutes(&plan, &cloud), Some(1));
 }
+
+#[test]
+fn a_metric_is_blind_where_the_champions_past_had_it_or_nobody_ever_did() {
+    let cloud = |_: &str, guard: usize, _: Timestamp| match guard {
+        1 => Counts::default(),
+        _ => Counts::new(1_000, 10),
+    };
+    let with_all_the_traffic = |cloud: &dyn Fn(&str, usize, Timestamp) -> Counts| {
+        let plan = plan(CUSTOM);
+        let mut rollout = canary(&plan);
+        rollout.history = vec![vec![Counts::new(1_000, 10); 180], Vec::new()];
+        rollout.weights = vec![(at(0), 100)];
+        rollout.phase = Phase::Baking { since: at(0) };
+        look(&mut rollout, at(32), &cloud);
+        judge::blind_alone(&rollout, at(0))
+    };
+    assert_eq!(with_all_the_traffic(&cloud), Some(1));
+    // Too rare to tell: once in an hour, and not since it has all the traffic.
+    let rare = |variant: &str, guard: usize, minute: Timestamp| match (variant, guard) {
+        ("v1", 1) => Counts::new(u64::from(minute.as_second() % 3_600 == 0), 0),
+        (_, 1) => Counts::default(),
+        _ => Counts::new(1_000, 10),
+    };
+    assert_eq!(with_all_the_traffic(&rare), None);
+    // The champion had some every minute.
+    let gone = |variant: &str, guard: usize, _: Timestamp| match (variant, guard) {
+        ("v1", 1) => Counts::new(3, 0),
+        (_, 1) => Counts::default(),
+        _ => Counts::new(1_000, 10),
+    };
+    assert_eq!(with_all_the_traffic(&gone), Some(1));
+}

@@ -202,3 +202,100 @@ fn the_champions_minutes_before_the_shift_are_not_counted_against_the_canary() {
     assert_eq!(totals.canary, Counts::new(600, 6));
     assert_eq!(totals.baseline, Counts::new(5_400, 54));
 }
+
+#[test]
+fn the_champions_last_minutes_are_its_own_when_the_candidate_gets_its_variants_name() {
+    // Without a bake the reduction begins before the last minutes beside the champion are settled.
+    let plan = plan("bake_minutes = 0\n");
+    let mut rollout = canary(&plan);
+    rollout.incumbent.as_mut().unwrap().variant = "main".to_owned();
+    rollout.final_variant = "main".to_owned();
+    rollout.weights = vec![(at(0), 10), (at(10), 100)];
+    rollout.phase = Phase::Reducing { since: None };
+    let cloud = |variant: &str, _: usize, minute: Timestamp| match variant {
+        "main" if minute < at(10) => Counts::new(900, 9),
+        "main" => Counts::default(),
+        _ if minute < at(10) => Counts::new(100, 1),
+        _ => Counts::new(1_000, 10),
+    };
+    look(&mut rollout, at(15), &cloud);
+    let totals = rollout.evidence[0].totals();
+    assert_eq!(totals.baseline, Counts::new(9_000, 90));
+    assert_eq!(totals.canary, Counts::new(1_000, 10));
+    assert_eq!(rollout.alone[0].totals().canary, Counts::new(3_000, 30));
+}
+
+#[test]
+fn warm_up_holds_for_the_minute_of_the_shift_and_for_what_came_before_it_was_confirmed() {
+    let plan = plan("judge = { warmup_minutes = 3 }\n");
+    let mut rollout = canary(&plan);
+    rollout.weights = vec![(at(2) + SignedDuration::from_secs(40), 10)];
+    let cold = |variant: &str, _: usize, minute: Timestamp| match variant {
+        "v1" => Counts::new(900, 9),
+        // SageMaker shifts a little before it says so.
+        _ if minute < at(1) => Counts::default(),
+        _ if minute < at(4) => Counts::new(100, 60),
+        _ => Counts::new(100, 1),
+    };
+    look(&mut rollout, at(20), &cold);
+    assert_eq!(rollout.crossed, None);
+    assert_eq!(rollout.evidence[0].totals().canary, Counts::new(1_200, 12));
+}
+
+#[test]
+fn warm_up_holds_for_the_fleet_that_the_reduction_brings_up() {
+    let plan = plan("judge = { warmup_minutes = 5 }\n");
+    let mut rollout = canary(&plan);
+    rollout.weights = vec![(at(0), 100)];
+    rollout.phase = Phase::Reducing {
+        since: Some(at(20)),
+    };
+    let cold = |variant: &str, _: usize, minute: Timestamp| match variant {
+        "v1" => Counts::new(1_000, 10),
+        _ if (at(20)..at(25)).contains(&minute) => Counts::new(1_000, 600),
+        _ => Counts::new(1_000, 10),
+    };
+    look(&mut rollout, at(40), &cold);
+    assert_eq!(rollout.crossed, None);
+    assert_eq!(rollout.minutes.len(), 38);
+}
+
+#[test]
+fn a_share_that_changes_every_minute_does_not_make_it_grow() {
+    let plan = plan("");
+    let mut rollout = canary(&plan);
+    rollout.weights = (0..4_000_i64)
+        .map(|i| (at(i), if i % 2 == 0 { 10 } else { 11 }))
+        .collect();
+    let cloud = |variant: &str, _: usize, _: Timestamp| match variant {
+        "v1" => Counts::new(900, 9),
+        _ => Counts::new(100, 1),
+    };
+    for tick in [1_000, 2_000, 3_000, 4_000] {
+        look(&mut rollout, at(tick), &cloud);
+    }
+    assert!(
+        rollout.minutes.len() <= kept_minutes(1),
+        "{}",
+        rollout.minutes.len()
+    );
+    let kept: u64 = rollout
+        .minutes
+        .iter()
+        .map(|m| m.guards[0].canary.requests)
+        .sum();
+    assert_eq!(kept, rollout.evidence[0].totals().canary.requests);
+}
+
+#[test]
+fn the_reason_of_a_roll_back_is_said_even_if_later_minutes_look_better() {
+    let plan = plan("");
+    let mut late = canary(&plan);
+    look(&mut late, at(200), &burst);
+    let report = late.strongest().unwrap();
+    assert!(report.looked_at() < report.needed);
+    let sentence = report.sentence("v2");
+    assert!(!sentence.contains("nothing speaks"), "{sentence}");
+    assert!(sentence.contains("until 10:2"), "{sentence}");
+    assert!(sentence.contains("1 in 11"), "{sentence}");
+}

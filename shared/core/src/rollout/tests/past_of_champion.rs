@@ -162,3 +162,20 @@ fn a_long_bake_is_compared_piece_by_piece_with_the_same_day() {
     assert_eq!(rollout.crossed, None);
     assert_eq!(rollout.alone[0].totals().baseline.requests, 1_998_000);
 }
+
+#[test]
+fn a_guard_of_something_rare_does_not_hide_the_day_before_from_the_others() {
+    let plan = plan(
+        "[[stage.guard]]\ncustom = { namespace = \"Shop\", bad = \"Failed\", \
+         all = \"Checkouts\", dimensions = { Variant = \"{variant}\" } }\n\
+         [[stage.guard]]\nmetric = \"model_errors\"\n",
+    );
+    let mut rollout = baking(&plan);
+    let cloud = |variant: &str, guard: usize, minute: Timestamp| match (variant, guard) {
+        (_, 0) if minute.as_second() % 1_800 == 0 => Counts::new(1, 0),
+        (_, 0) => Counts::default(),
+        _ => Counts::new(1_000, 10),
+    };
+    look(&mut rollout, at(20), &cloud);
+    assert_eq!(rollout.past.as_ref().unwrap().source, Source::Yesterday);
+}

@@ -1,0 +1,658 @@
+//! The cases: for each effect, the world that it needs, what can have happened before it, and what
+//! takes it back.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_sagemaker::types::{
+    ContainerDefinition, DesiredWeightAndCapacity, ModelApprovalStatus, ProductionVariant,
+    ProductionVariantInstanceType,
+};
+use aws_sdk_scheduler::types::{FlexibleTimeWindow, FlexibleTimeWindowMode, Target};
+use serde_json::json;
+use tidegate_core::event::Approval;
+use tidegate_core::name::{EndpointName, GroupName, JobName, PipelineName, RolloutId, StageName};
+use tidegate_core::notice::{Notice, Severity};
+use tidegate_core::pipeline::Instance;
+use tidegate_core::world::{
+    ConfigSpec, Effect, ModelSpec, Outcome, PackageSpec, VariantSpec, World,
+};
+
+use crate::bench::Bench;
+
+const ROLE: &str = "arn:aws:iam::123456789012:role/models";
+const IMAGE: &str =
+    "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3";
+const WHY: &str = "It failed on 4 % of requests.";
+
+/// The kinds of effect, from one list; `of` has no wildcard, so a new effect has to be listed.
+macro_rules! kinds {
+    ($($kind:ident),* $(,)?) => {
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Kind { $($kind),* }
+
+        impl Kind {
+            pub(crate) const ALL: &[Self] = &[$(Self::$kind),*];
+
+            fn of(effect: &Effect) -> Self {
+                match effect { $(Effect::$kind { .. } => Self::$kind),* }
+            }
+        }
+    };
+}
+
+kinds!(
+    RegisterPackage,
+    SetApproval,
+    CreateModel,
+    DeleteModel,
+    CreateEndpointConfig,
+    DeleteEndpointConfig,
+    CreateEndpoint,
+    UpdateEndpoint,
+    DeleteEndpoint,
+    ShiftWeights,
+    StartTicks,
+    StopTicks,
+    StartRetraining,
+    Tell,
+    Announce,
+);
+
+/// One effect in a prepared world, with names that no other case has.
+pub(crate) struct Case {
+    pub(crate) kind: Kind,
+    pub(crate) word: String,
+    pub(crate) effect: Effect,
+    pub(crate) package: String,
+}
+
+impl Case {
+    pub(crate) async fn prepare(bench: &Bench, kind: Kind) -> Self {
+        let word = bench.word();
+        let mut case = Self {
+            kind,
+            effect: stop(&word),
+            package: String::new(),
+            word,
+        };
+        case.effect = case.prepared(bench).await;
+        assert_eq!(Kind::of(&case.effect), kind);
+        case
+    }
+
+    async fn prepared(&mut self, bench: &Bench) -> Effect {
+        use Kind as K;
+        let word = self.word.clone();
+        match self.kind {
+            K::RegisterPackage => register(&word, "model"),
+            K::SetApproval => {
+                self.package = registered(bench, &word).await;
+                approval(&self.package, Approval::Rejected, WHY)
+            }
+            K::CreateModel => {
+                self.package = registered(bench, &word).await;
+                model(&word, &self.package)
+            }
+            K::DeleteModel => {
+                self.package = registered(bench, &word).await;
+                perform(bench, model(&word, &self.package)).await;
+                Effect::DeleteModel { name: word }
+            }
+            K::CreateEndpointConfig => {
+                self.with_model(bench).await;
+                config(&word, "next", 100)
+            }
+            K::DeleteEndpointConfig => {
+                self.with_model(bench).await;
+                perform(bench, config(&word, "next", 100)).await;
+                Effect::DeleteEndpointConfig {
+                    name: format!("{word}-next"),
+                }
+            }
+            K::CreateEndpoint => {
+                self.with_model(bench).await;
+                perform(bench, config(&word, "base", 100)).await;
+                create_endpoint(&word)
+            }
+            K::UpdateEndpoint => {
+                self.with_endpoint(bench).await;
+                update(&word, "next")
+            }
+            K::DeleteEndpoint => {
+                self.with_endpoint(bench).await;
+                Effect::DeleteEndpoint {
+                    endpoint: endpoint(&word),
+                }
+            }
+            K::ShiftWeights => {
+                self.with_endpoint(bench).await;
+                shift(&word, 75)
+            }
+            K::StartTicks => start(&word),
+            K::StopTicks => {
+                perform(bench, start(&word)).await;
+                stop(&word)
+            }
+            K::StartRetraining => {
+                make_pipeline(bench, &word).await;
+                retrain(&word)
+            }
+            K::Tell => {
+                let topic = listened_topic(bench, &word).await;
+                let notice = Box::new(notice(&word));
+                Effect::Tell {
+                    topic: Some(topic),
+                    notice,
+                }
+            }
+            K::Announce => {
+                listened_bus(bench, &word).await;
+                Effect::Announce {
+                    notice: Box::new(notice(&word)),
+                }
+            }
+        }
+    }
+
+    async fn with_model(&mut self, bench: &Bench) {
+        self.package = registered(bench, &self.word).await;
+        perform(bench, model(&self.word, &self.package)).await;
+    }
+
+    async fn with_endpoint(&mut self, bench: &Bench) {
+        self.with_model(bench).await;
+        for (name, weight) in [("base", 100), ("next", 100), ("other", 50)] {
+            perform(bench, config(&self.word, name, weight)).await;
+        }
+        perform(bench, create_endpoint(&self.word)).await;
+        bench.minutes_pass(15);
+    }
+
+    /// A part of it happened before; false for what is one call and happens whole or not at all.
+    pub(crate) async fn half_happens(&self, bench: &Bench) -> bool {
+        use Kind as K;
+        let sagemaker = &bench.clients.sagemaker;
+        match self.kind {
+            K::RegisterPackage => {
+                let group = sagemaker.create_model_package_group();
+                group
+                    .model_package_group_name(&self.word)
+                    .send()
+                    .await
+                    .unwrap();
+            }
+            // The status without the reason.
+            K::SetApproval => self.approve_by_hand(bench, None).await,
+            // Begun, and under way still.
+            K::CreateEndpoint | K::UpdateEndpoint | K::DeleteEndpoint | K::ShiftWeights => {
+                return self.somebody_does_it(bench).await;
+            }
+            K::CreateModel
+            | K::DeleteModel
+            | K::CreateEndpointConfig
+            | K::DeleteEndpointConfig
+            | K::StartTicks
+            | K::StopTicks
+            | K::StartRetraining
+            | K::Tell
+            | K::Announce => return false,
+        }
+        true
+    }
+
+    /// Somebody else does the same by calls of their own; false where it is theirs and another
+    /// (a token or a notice id is nobody else's).
+    pub(crate) async fn somebody_does_it(&self, bench: &Bench) -> bool {
+        use Kind as K;
+        let sagemaker = &bench.clients.sagemaker;
+        let word = &self.word;
+        match self.kind {
+            K::RegisterPackage | K::StartRetraining | K::Tell | K::Announce => return false,
+            K::SetApproval => self.approve_by_hand(bench, Some(WHY)).await,
+            K::CreateModel => self.model_by_hand(bench, &self.package).await,
+            K::DeleteModel => {
+                sagemaker
+                    .delete_model()
+                    .model_name(word)
+                    .send()
+                    .await
+                    .unwrap();
+            }
+            K::CreateEndpointConfig => self.config_by_hand(bench).await,
+            K::DeleteEndpointConfig => {
+                let name = format!("{word}-next");
+                let delete = sagemaker
+                    .delete_endpoint_config()
+                    .endpoint_config_name(name);
+                delete.send().await.unwrap();
+            }
+            K::CreateEndpoint => {
+                let create = sagemaker.create_endpoint().endpoint_name(word);
+                let create = create.endpoint_config_name(format!("{word}-base"));
+                create.send().await.unwrap();
+            }
+            K::UpdateEndpoint => self.update_by_hand(bench, "next").await,
+            K::DeleteEndpoint => {
+                sagemaker
+                    .delete_endpoint()
+                    .endpoint_name(word)
+                    .send()
+                    .await
+                    .unwrap();
+            }
+            K::ShiftWeights => {
+                let weights = [("v1", 75.0), ("v2", 25.0)].map(|(name, weight)| {
+                    let weighed = DesiredWeightAndCapacity::builder().variant_name(name);
+                    weighed.desired_weight(weight).build()
+                });
+                let shift = sagemaker.update_endpoint_weights_and_capacities();
+                let shift = shift.endpoint_name(word);
+                let shift = shift.set_desired_weights_and_capacities(Some(weights.to_vec()));
+                shift.send().await.unwrap();
+            }
+            // The same schedule by another process of ours: nobody else would make it.
+            K::StartTicks => perform(bench, self.effect.clone()).await,
+            K::StopTicks => {
+                let delete = bench.clients.scheduler.delete_schedule();
+                let delete = delete
+                    .group_name("tidegate")
+                    .name(format!("tidegate-{word}"));
+                delete.send().await.unwrap();
+            }
+        }
+        true
+    }
+
+    /// Puts something else under the name, and gives the effect that must be refused; none for what
+    /// makes nothing that a name could clash with.
+    pub(crate) async fn something_else_is_there(&self, bench: &Bench) -> Option<Effect> {
+        use Kind as K;
+        let word = &self.word;
+        match self.kind {
+            // The token was used for another artifact.
+            K::RegisterPackage => perform(bench, register(word, "another")).await,
+            // A version that isn't there.
+            K::SetApproval => {
+                let absent = format!("{}99", self.package);
+                return Some(approval(&absent, Approval::Rejected, WHY));
+            }
+            K::CreateModel => {
+                let Effect::RegisterPackage(mut spec) = register(word, "another") else {
+                    return None;
+                };
+                spec.token = format!("{word:x>32}");
+                let made = bench
+                    .world
+                    .perform(&Effect::RegisterPackage(spec))
+                    .await
+                    .unwrap();
+                let Outcome::Registered { arn, .. } = made else {
+                    return None;
+                };
+                self.model_by_hand(bench, &arn).await;
+            }
+            K::CreateEndpointConfig => perform(bench, config(word, "next", 50)).await,
+            K::CreateEndpoint => {
+                perform(bench, config(word, "other", 50)).await;
+                let Effect::CreateEndpoint { endpoint, tags, .. } = create_endpoint(word) else {
+                    return None;
+                };
+                let config = format!("{word}-other");
+                perform(
+                    bench,
+                    Effect::CreateEndpoint {
+                        endpoint,
+                        config,
+                        tags,
+                    },
+                )
+                .await;
+            }
+            // Somebody's deployment is under way.
+            K::UpdateEndpoint | K::ShiftWeights => self.update_by_hand(bench, "other").await,
+            K::StartTicks => self.schedule_by_hand(bench).await,
+            // A pipeline and a topic that aren't there.
+            K::StartRetraining => return Some(retrain("nothing")),
+            K::Tell => {
+                let topic = Some("arn:aws:sns:us-east-1:123456789012:nowhere".to_owned());
+                return Some(Effect::Tell {
+                    topic,
+                    notice: Box::new(notice(word)),
+                });
+            }
+            K::DeleteModel
+            | K::DeleteEndpointConfig
+            | K::DeleteEndpoint
+            | K::StopTicks
+            | K::Announce => return None,
+        }
+        Some(self.effect.clone())
+    }
+
+    /// The effect that takes it back.
+    pub(crate) fn undo(&self) -> Option<Effect> {
+        use Kind as K;
+        let word = &self.word;
+        match self.kind {
+            K::SetApproval => Some(approval(&self.package, Approval::Approved, "")),
+            K::CreateModel => Some(Effect::DeleteModel { name: word.clone() }),
+            K::CreateEndpointConfig => {
+                let name = format!("{word}-next");
+                Some(Effect::DeleteEndpointConfig { name })
+            }
+            K::CreateEndpoint => Some(Effect::DeleteEndpoint {
+                endpoint: endpoint(word),
+            }),
+            K::UpdateEndpoint => Some(update(word, "base")),
+            K::ShiftWeights => Some(shift(word, 100)),
+            K::StartTicks => Some(stop(word)),
+            K::RegisterPackage
+            | K::DeleteModel
+            | K::DeleteEndpointConfig
+            | K::DeleteEndpoint
+            | K::StopTicks
+            | K::StartRetraining
+            | K::Tell
+            | K::Announce => None,
+        }
+    }
+
+    /// Lets an endpoint come to rest.
+    pub(crate) fn settles(&self, bench: &Bench) {
+        if matches!(
+            self.kind,
+            Kind::CreateEndpoint | Kind::UpdateEndpoint | Kind::ShiftWeights
+        ) {
+            bench.minutes_pass(20);
+        }
+    }
+
+    async fn approve_by_hand(&self, bench: &Bench, why: Option<&str>) {
+        let update = bench.clients.sagemaker.update_model_package();
+        let update = update.model_package_arn(&self.package);
+        let update = update.model_approval_status(ModelApprovalStatus::Rejected);
+        update
+            .set_approval_description(why.map(str::to_owned))
+            .send()
+            .await
+            .unwrap();
+    }
+
+    async fn model_by_hand(&self, bench: &Bench, package: &str) {
+        let container = ContainerDefinition::builder()
+            .model_package_name(package)
+            .build();
+        let create = bench
+            .clients
+            .sagemaker
+            .create_model()
+            .model_name(&self.word);
+        let create = create.containers(container).execution_role_arn(ROLE);
+        create.send().await.unwrap();
+    }
+
+    async fn config_by_hand(&self, bench: &Bench) {
+        let variants = [("v1", 100.0), ("v2", 0.0)].map(|(name, weight)| {
+            let variant = ProductionVariant::builder().variant_name(name);
+            let variant = variant
+                .model_name(&self.word)
+                .initial_variant_weight(weight);
+            let variant = variant.instance_type(ProductionVariantInstanceType::MlM5Large);
+            variant.initial_instance_count(1).build()
+        });
+        let create = bench.clients.sagemaker.create_endpoint_config();
+        let create = create.endpoint_config_name(format!("{}-next", self.word));
+        create
+            .set_production_variants(Some(variants.to_vec()))
+            .send()
+            .await
+            .unwrap();
+    }
+
+    async fn update_by_hand(&self, bench: &Bench, config: &str) {
+        let update = bench
+            .clients
+            .sagemaker
+            .update_endpoint()
+            .endpoint_name(&self.word);
+        let update = update.endpoint_config_name(format!("{}-{config}", self.word));
+        update.send().await.unwrap();
+    }
+
+    async fn schedule_by_hand(&self, bench: &Bench) {
+        let target = Target::builder().arn("arn:aws:lambda:us-east-1:123456789012:function:theirs");
+        let window = FlexibleTimeWindow::builder().mode(FlexibleTimeWindowMode::Off);
+        let create = bench
+            .clients
+            .scheduler
+            .create_schedule()
+            .group_name("tidegate");
+        let create = create.name(format!("tidegate-{}", self.word));
+        let create = create.schedule_expression("rate(1 hour)");
+        let create = create.flexible_time_window(window.build().unwrap());
+        let create = create.target(target.role_arn(ROLE).build().unwrap());
+        create.send().await.unwrap();
+    }
+}
+
+async fn perform(bench: &Bench, effect: Effect) {
+    bench.world.perform(&effect).await.unwrap();
+}
+
+async fn registered(bench: &Bench, word: &str) -> String {
+    match bench.world.perform(&register(word, "model")).await.unwrap() {
+        Outcome::Registered { arn, .. } => arn,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn register(word: &str, artifact: &str) -> Effect {
+    let script = json!({"seed": 1, "start_seconds": 60}).to_string();
+    Effect::RegisterPackage(Box::new(PackageSpec {
+        token: format!("{word:0>32}"),
+        group: GroupName::parse(word).unwrap(),
+        job: JobName::parse("train-1").unwrap(),
+        job_arn: "arn:aws:sagemaker:us-east-1:123456789012:training-job/train-1".to_owned(),
+        description: "fraud".to_owned(),
+        image: IMAGE.to_owned(),
+        artifact: format!("s3://bucket/{artifact}/model.tar.gz"),
+        environment: BTreeMap::from([("SAGEMAKER_LOCAL_SCRIPT".to_owned(), script)]),
+        content_types: vec!["text/csv".to_owned()],
+        response_types: vec!["text/csv".to_owned()],
+        approval: Approval::Approved,
+        why: String::new(),
+        evaluation: None,
+        commit: None,
+        metadata: BTreeMap::new(),
+    }))
+}
+
+fn approval(arn: &str, approval: Approval, why: &str) -> Effect {
+    Effect::SetApproval {
+        arn: arn.to_owned(),
+        approval,
+        why: why.to_owned(),
+    }
+}
+
+fn model(word: &str, package: &str) -> Effect {
+    Effect::CreateModel(Box::new(ModelSpec {
+        name: word.to_owned(),
+        package: package.to_owned(),
+        like: None,
+        role: Some(ROLE.to_owned()),
+        vpc: None,
+        network_isolation: None,
+        job: None,
+        environment: BTreeMap::new(),
+        tags: BTreeMap::new(),
+    }))
+}
+
+fn config(word: &str, name: &str, first: u8) -> Effect {
+    let variant = |name: &str, weight| VariantSpec {
+        name: name.to_owned(),
+        model: word.to_owned(),
+        like: None,
+        instance: Some(Instance {
+            kind: "ml.m5.large".to_owned(),
+            count: 1,
+        }),
+        count: 1,
+        weight,
+        model_download_seconds: None,
+        startup_seconds: None,
+    };
+    Effect::CreateEndpointConfig(Box::new(ConfigSpec {
+        name: format!("{word}-{name}"),
+        like: None,
+        variants: vec![variant("v1", first), variant("v2", 100 - first)],
+        tags: BTreeMap::new(),
+    }))
+}
+
+fn endpoint(word: &str) -> EndpointName {
+    EndpointName::parse(word).unwrap()
+}
+
+fn create_endpoint(word: &str) -> Effect {
+    let (config, tags) = (format!("{word}-base"), BTreeMap::new());
+    Effect::CreateEndpoint {
+        endpoint: endpoint(word),
+        config,
+        tags,
+    }
+}
+
+fn update(word: &str, config: &str) -> Effect {
+    let config = format!("{word}-{config}");
+    Effect::UpdateEndpoint {
+        endpoint: endpoint(word),
+        config,
+        retain: false,
+    }
+}
+
+fn shift(word: &str, first: u8) -> Effect {
+    let weights = BTreeMap::from([("v1".to_owned(), first), ("v2".to_owned(), 100 - first)]);
+    Effect::ShiftWeights {
+        endpoint: endpoint(word),
+        weights,
+    }
+}
+
+fn start(word: &str) -> Effect {
+    Effect::StartTicks {
+        group: GroupName::parse("fraud").unwrap(),
+        stage: StageName::parse("production").unwrap(),
+        rollout: RolloutId(word.to_owned()),
+    }
+}
+
+fn stop(word: &str) -> Effect {
+    Effect::StopTicks {
+        rollout: RolloutId(word.to_owned()),
+    }
+}
+
+fn retrain(word: &str) -> Effect {
+    Effect::StartRetraining {
+        pipeline: word.to_owned(),
+        token: format!("{word:0>32}"),
+        parameters: BTreeMap::new(),
+        why: "Drift.".to_owned(),
+    }
+}
+
+fn notice(word: &str) -> Notice {
+    Notice {
+        id: format!("{word}/7"),
+        at: "2026-01-01T00:00:00Z".parse().unwrap(),
+        severity: Severity::Warning,
+        what: "rolled-back".to_owned(),
+        headline: "fraud v3 was rolled back".to_owned(),
+        lines: vec![WHY.to_owned()],
+        pipeline: PipelineName::parse(word).unwrap(),
+        group: GroupName::parse(word).unwrap(),
+        version: None,
+        endpoint: None,
+        rollout: None,
+    }
+}
+
+async fn make_pipeline(bench: &Bench, word: &str) {
+    let step = json!({
+        "AlgorithmSpecification": {"TrainingImage": IMAGE, "TrainingInputMode": "File"},
+        "RoleArn": ROLE,
+        "OutputDataConfig": {"S3OutputPath": "s3://bucket/models"},
+        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 10},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+    });
+    let definition = json!({
+        "Version": "2020-12-01", "Parameters": [],
+        "Steps": [{"Name": "Train", "Type": "Training", "Arguments": step}],
+    });
+    let create = bench
+        .clients
+        .sagemaker
+        .create_pipeline()
+        .pipeline_name(word);
+    let create = create
+        .pipeline_definition(definition.to_string())
+        .role_arn(ROLE);
+    create
+        .client_request_token(format!("{word:m>32}"))
+        .send()
+        .await
+        .unwrap();
+}
+
+/// A topic of its own whose messages a queue keeps.
+async fn listened_topic(bench: &Bench, word: &str) -> String {
+    bench
+        .sqs
+        .create_queue()
+        .queue_name(word)
+        .send()
+        .await
+        .unwrap();
+    let topic = bench
+        .clients
+        .sns
+        .create_topic()
+        .name(word)
+        .send()
+        .await
+        .unwrap();
+    let topic = topic.topic_arn.unwrap();
+    let subscribe = bench
+        .clients
+        .sns
+        .subscribe()
+        .topic_arn(&topic)
+        .protocol("sqs");
+    let queue = format!("arn:aws:sqs:us-east-1:123456789012:{word}");
+    subscribe.endpoint(queue).send().await.unwrap();
+    topic
+}
+
+/// A rule of its own whose events a queue keeps.
+async fn listened_bus(bench: &Bench, word: &str) {
+    bench
+        .sqs
+        .create_queue()
+        .queue_name(word)
+        .send()
+        .await
+        .unwrap();
+    let pattern = json!({"source": ["tidegate"], "detail": {"pipeline": [word]}});
+    let rule = bench.clients.events.put_rule().name(word);
+    rule.event_pattern(pattern.to_string())
+        .send()
+        .await
+        .unwrap();
+    let target = aws_sdk_eventbridge::types::Target::builder().id("1");
+    let target = target.arn(format!("arn:aws:sqs:us-east-1:123456789012:{word}"));
+    let put = bench.clients.events.put_targets().rule(word);
+    put.targets(target.build().unwrap()).send().await.unwrap();
+}

@@ -1,0 +1,164 @@
+//! How to see what an effect did: the described state and how many calls took effect, names aside.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use tidegate_core::name::EndpointName;
+use tidegate_core::world::{Answer, Question, World};
+
+use crate::bench::Bench;
+use crate::cases::{Case, Kind};
+
+/// Separates what there is from what no undo takes back: the calls so far and a reason given.
+pub(crate) const LASTING: &str = " | so far: ";
+
+impl Case {
+    /// How often a call that repeats without harm was sent: each is an event to others.
+    pub(crate) fn changes(&self, bench: &Bench) -> usize {
+        bench.calls("UpdateModelPackage", &self.word)
+    }
+
+    /// What there is now.
+    pub(crate) async fn look(&self, bench: &Bench) -> String {
+        use Kind as K;
+        let word = &self.word;
+        let text = match self.kind {
+            K::RegisterPackage => packages(bench, word).await,
+            K::SetApproval => approval(bench, &self.package).await,
+            K::CreateModel | K::DeleteModel => model(bench, word).await,
+            K::CreateEndpointConfig | K::DeleteEndpointConfig => config(bench, word).await,
+            K::CreateEndpoint | K::UpdateEndpoint | K::DeleteEndpoint | K::ShiftWeights => {
+                endpoint(bench, word).await
+            }
+            K::StartTicks | K::StopTicks => schedules(bench, word).await,
+            K::StartRetraining => executions(bench, word).await,
+            K::Tell | K::Announce => notices(bench, word).await,
+        };
+        text.replace(word.as_str(), "#")
+    }
+}
+
+async fn packages(bench: &Bench, word: &str) -> String {
+    let list = bench
+        .clients
+        .sagemaker
+        .list_model_packages()
+        .model_package_group_name(word);
+    // No group has no packages.
+    let arns: Vec<String> = match list.send().await {
+        Ok(found) => {
+            let list = found.model_package_summary_list.unwrap_or_default();
+            list.into_iter()
+                .filter_map(|p| p.model_package_arn)
+                .collect()
+        }
+        Err(_) => Vec::new(),
+    };
+    let mut text = format!("{} packages", arns.len());
+    for arn in arns {
+        text += &approval(bench, &arn).await;
+    }
+    text
+}
+
+async fn approval(bench: &Bench, arn: &str) -> String {
+    let asked = Question::Package {
+        arn: arn.to_owned(),
+    };
+    match bench.world.ask(&asked).await.unwrap() {
+        Answer::Package(p) => format!(
+            "{}: {:?} {:?} {:?}{LASTING}{:?}",
+            p.arn, p.approval, p.artifacts, p.image, p.approval_description
+        ),
+        other => format!("{other:?}"),
+    }
+}
+
+async fn model(bench: &Bench, word: &str) -> String {
+    let asked = Question::Model {
+        name: word.to_owned(),
+    };
+    let there = bench.world.ask(&asked).await.unwrap();
+    let [made, deleted] = ["CreateModel", "DeleteModel"].map(|call| bench.calls(call, word));
+    format!("{there:?}{LASTING}{made} made, {deleted} deleted")
+}
+
+async fn config(bench: &Bench, word: &str) -> String {
+    let describe = bench.clients.sagemaker.describe_endpoint_config();
+    let found = describe
+        .endpoint_config_name(format!("{word}-next"))
+        .send()
+        .await;
+    let variants = found.map(|config| config.production_variants.unwrap_or_default());
+    let calls = ["CreateEndpointConfig", "DeleteEndpointConfig"];
+    let [made, deleted] = calls.map(|call| bench.calls(call, word));
+    format!("{:?}{LASTING}{made} made, {deleted} deleted", variants.ok())
+}
+
+async fn endpoint(bench: &Bench, word: &str) -> String {
+    let asked = Question::Endpoint(EndpointName::parse(word).unwrap());
+    let there = bench.world.ask(&asked).await.unwrap();
+    let calls = [
+        "CreateEndpoint",
+        "UpdateEndpoint",
+        "DeleteEndpoint",
+        "UpdateEndpointWeightsAndCapacities",
+    ];
+    let calls = calls.map(|call| bench.calls(call, word));
+    format!("{there:?}{LASTING}{calls:?}")
+}
+
+async fn schedules(bench: &Bench, word: &str) -> String {
+    let get = bench
+        .clients
+        .scheduler
+        .get_schedule()
+        .group_name("tidegate");
+    let found = get.name(format!("tidegate-{word}")).send().await.ok();
+    let target = found.as_ref().and_then(|schedule| schedule.target());
+    let expression = found
+        .as_ref()
+        .and_then(|schedule| schedule.schedule_expression());
+    let target = target.map(|target| (target.arn(), target.input()));
+    format!("{expression:?} {target:?}")
+}
+
+async fn executions(bench: &Bench, word: &str) -> String {
+    let list = bench
+        .clients
+        .sagemaker
+        .list_pipeline_executions()
+        .pipeline_name(word);
+    let found = list.send().await.unwrap();
+    format!("{} executions", found.pipeline_execution_summaries().len())
+}
+
+/// Receivers drop repeats by the notice's id, so that ids are what counts.
+async fn notices(bench: &Bench, word: &str) -> String {
+    let url = bench
+        .sqs
+        .get_queue_url()
+        .queue_name(word)
+        .send()
+        .await
+        .unwrap();
+    let receive = bench
+        .sqs
+        .receive_message()
+        .queue_url(url.queue_url.unwrap());
+    let receive = receive.max_number_of_messages(10).visibility_timeout(0);
+    let messages = receive.send().await.unwrap().messages.unwrap_or_default();
+    let ids: BTreeSet<String> = messages
+        .iter()
+        .map(|message| {
+            let body: Value = serde_json::from_str(message.body().unwrap()).unwrap();
+            let told = &body["MessageAttributes"]["notice_id"]["Value"];
+            let announced = &body["detail"]["id"];
+            told.as_str()
+                .or(announced.as_str())
+                .unwrap_or("no id")
+                .to_owned()
+        })
+        .collect();
+    format!("{ids:?}")
+}
