@@ -1,28 +1,21 @@
 //! The cases: for each effect, the world that it needs, what can have happened before it, and what
 //! takes it back.
 
-use std::collections::BTreeMap;
-
 use aws_sdk_sagemaker::types::{
     ContainerDefinition, DesiredWeightAndCapacity, ModelApprovalStatus, ProductionVariant,
     ProductionVariantInstanceType,
 };
 use aws_sdk_scheduler::types::{FlexibleTimeWindow, FlexibleTimeWindowMode, Target};
-use serde_json::json;
 use tidegate_core::event::Approval;
-use tidegate_core::name::{EndpointName, GroupName, JobName, PipelineName, RolloutId, StageName};
-use tidegate_core::notice::{Notice, Severity};
-use tidegate_core::pipeline::Instance;
-use tidegate_core::world::{
-    ConfigSpec, Effect, ModelSpec, Outcome, PackageSpec, VariantSpec, World,
-};
+use tidegate_core::world::{Effect, Outcome, World};
 
 use crate::bench::Bench;
 
-const ROLE: &str = "arn:aws:iam::123456789012:role/models";
-const IMAGE: &str =
-    "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3";
-const WHY: &str = "It failed on 4 % of requests.";
+use crate::parts::{
+    ROLE, WHY, approval, config, create_endpoint, endpoint, listened_bus, listened_topic,
+    make_pipeline, model, notice, perform, register, registered, retrain, shift, start, stop,
+    update,
+};
 
 /// The kinds of effect, from one list; `of` has no wildcard, so a new effect has to be listed.
 macro_rules! kinds {
@@ -433,226 +426,4 @@ impl Case {
         let create = create.target(target.role_arn(ROLE).build().unwrap());
         create.send().await.unwrap();
     }
-}
-
-async fn perform(bench: &Bench, effect: Effect) {
-    bench.world.perform(&effect).await.unwrap();
-}
-
-async fn registered(bench: &Bench, word: &str) -> String {
-    match bench.world.perform(&register(word, "model")).await.unwrap() {
-        Outcome::Registered { arn, .. } => arn,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn register(word: &str, artifact: &str) -> Effect {
-    let script = json!({"seed": 1, "start_seconds": 60}).to_string();
-    Effect::RegisterPackage(Box::new(PackageSpec {
-        token: format!("{word:0>32}"),
-        group: GroupName::parse(word).unwrap(),
-        job: JobName::parse("train-1").unwrap(),
-        job_arn: "arn:aws:sagemaker:us-east-1:123456789012:training-job/train-1".to_owned(),
-        description: "fraud".to_owned(),
-        image: IMAGE.to_owned(),
-        artifact: format!("s3://bucket/{artifact}/model.tar.gz"),
-        environment: BTreeMap::from([("SAGEMAKER_LOCAL_SCRIPT".to_owned(), script)]),
-        content_types: vec!["text/csv".to_owned()],
-        response_types: vec!["text/csv".to_owned()],
-        approval: Approval::Approved,
-        why: String::new(),
-        evaluation: None,
-        commit: None,
-        metadata: BTreeMap::new(),
-    }))
-}
-
-fn approval(arn: &str, approval: Approval, why: &str) -> Effect {
-    Effect::SetApproval {
-        arn: arn.to_owned(),
-        approval,
-        why: why.to_owned(),
-    }
-}
-
-fn model(word: &str, package: &str) -> Effect {
-    Effect::CreateModel(Box::new(ModelSpec {
-        name: word.to_owned(),
-        package: package.to_owned(),
-        like: None,
-        role: Some(ROLE.to_owned()),
-        vpc: None,
-        network_isolation: None,
-        job: None,
-        environment: BTreeMap::new(),
-        tags: BTreeMap::new(),
-    }))
-}
-
-fn config(word: &str, name: &str, first: u8) -> Effect {
-    let variant = |name: &str, weight| VariantSpec {
-        name: name.to_owned(),
-        model: word.to_owned(),
-        like: None,
-        instance: Some(Instance {
-            kind: "ml.m5.large".to_owned(),
-            count: 1,
-        }),
-        count: 1,
-        weight,
-        model_download_seconds: None,
-        startup_seconds: None,
-    };
-    Effect::CreateEndpointConfig(Box::new(ConfigSpec {
-        name: format!("{word}-{name}"),
-        like: None,
-        variants: vec![variant("v1", first), variant("v2", 100 - first)],
-        tags: BTreeMap::new(),
-    }))
-}
-
-fn endpoint(word: &str) -> EndpointName {
-    EndpointName::parse(word).unwrap()
-}
-
-fn create_endpoint(word: &str) -> Effect {
-    let (config, tags) = (format!("{word}-base"), BTreeMap::new());
-    Effect::CreateEndpoint {
-        endpoint: endpoint(word),
-        config,
-        tags,
-    }
-}
-
-fn update(word: &str, config: &str) -> Effect {
-    let config = format!("{word}-{config}");
-    Effect::UpdateEndpoint {
-        endpoint: endpoint(word),
-        config,
-        retain: false,
-    }
-}
-
-fn shift(word: &str, first: u8) -> Effect {
-    let weights = BTreeMap::from([("v1".to_owned(), first), ("v2".to_owned(), 100 - first)]);
-    Effect::ShiftWeights {
-        endpoint: endpoint(word),
-        weights,
-    }
-}
-
-fn start(word: &str) -> Effect {
-    Effect::StartTicks {
-        group: GroupName::parse("fraud").unwrap(),
-        stage: StageName::parse("production").unwrap(),
-        rollout: RolloutId(word.to_owned()),
-    }
-}
-
-fn stop(word: &str) -> Effect {
-    Effect::StopTicks {
-        rollout: RolloutId(word.to_owned()),
-    }
-}
-
-fn retrain(word: &str) -> Effect {
-    Effect::StartRetraining {
-        pipeline: word.to_owned(),
-        token: format!("{word:0>32}"),
-        parameters: BTreeMap::new(),
-        why: "Drift.".to_owned(),
-    }
-}
-
-fn notice(word: &str) -> Notice {
-    Notice {
-        id: format!("{word}/7"),
-        at: "2026-01-01T00:00:00Z".parse().unwrap(),
-        severity: Severity::Warning,
-        what: "rolled-back".to_owned(),
-        headline: "fraud v3 was rolled back".to_owned(),
-        lines: vec![WHY.to_owned()],
-        pipeline: PipelineName::parse(word).unwrap(),
-        group: GroupName::parse(word).unwrap(),
-        version: None,
-        endpoint: None,
-        rollout: None,
-    }
-}
-
-async fn make_pipeline(bench: &Bench, word: &str) {
-    let step = json!({
-        "AlgorithmSpecification": {"TrainingImage": IMAGE, "TrainingInputMode": "File"},
-        "RoleArn": ROLE,
-        "OutputDataConfig": {"S3OutputPath": "s3://bucket/models"},
-        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 10},
-        "StoppingCondition": {"MaxRuntimeInSeconds": 60},
-    });
-    let definition = json!({
-        "Version": "2020-12-01", "Parameters": [],
-        "Steps": [{"Name": "Train", "Type": "Training", "Arguments": step}],
-    });
-    let create = bench
-        .clients
-        .sagemaker
-        .create_pipeline()
-        .pipeline_name(word);
-    let create = create
-        .pipeline_definition(definition.to_string())
-        .role_arn(ROLE);
-    create
-        .client_request_token(format!("{word:m>32}"))
-        .send()
-        .await
-        .unwrap();
-}
-
-/// A topic of its own whose messages a queue keeps.
-async fn listened_topic(bench: &Bench, word: &str) -> String {
-    bench
-        .sqs
-        .create_queue()
-        .queue_name(word)
-        .send()
-        .await
-        .unwrap();
-    let topic = bench
-        .clients
-        .sns
-        .create_topic()
-        .name(word)
-        .send()
-        .await
-        .unwrap();
-    let topic = topic.topic_arn.unwrap();
-    let subscribe = bench
-        .clients
-        .sns
-        .subscribe()
-        .topic_arn(&topic)
-        .protocol("sqs");
-    let queue = format!("arn:aws:sqs:us-east-1:123456789012:{word}");
-    subscribe.endpoint(queue).send().await.unwrap();
-    topic
-}
-
-/// A rule of its own whose events a queue keeps.
-async fn listened_bus(bench: &Bench, word: &str) {
-    bench
-        .sqs
-        .create_queue()
-        .queue_name(word)
-        .send()
-        .await
-        .unwrap();
-    let pattern = json!({"source": ["tidegate"], "detail": {"pipeline": [word]}});
-    let rule = bench.clients.events.put_rule().name(word);
-    rule.event_pattern(pattern.to_string())
-        .send()
-        .await
-        .unwrap();
-    let target = aws_sdk_eventbridge::types::Target::builder().id("1");
-    let target = target.arn(format!("arn:aws:sqs:us-east-1:123456789012:{word}"));
-    let put = bench.clients.events.put_targets().rule(word);
-    put.targets(target.build().unwrap()).send().await.unwrap();
 }

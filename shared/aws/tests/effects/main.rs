@@ -10,6 +10,7 @@ mod bench;
 mod cases;
 mod kit;
 mod look;
+mod parts;
 
 use bench::Bench;
 use kit::{Proof, prove};
