@@ -214,11 +214,7 @@ fn gate(case: &Case<'_>, job: &TrainingJob, decision: &mut Decision) {
     decision.effects.push((
         lane,
         Effect::RegisterPackage(Box::new(PackageSpec {
-            token: if Mutation::RegisterAgain.is_on() {
-                token(&format!("{} {}", job.arn, case.snapshot.head.version))
-            } else {
-                token(&job.arn)
-            },
+            token: client_token(case, job),
             group: policy.pipeline.group.clone(),
             job: job.name.clone(),
             job_arn: job.arn.clone(),
@@ -238,6 +234,14 @@ fn gate(case: &Case<'_>, job: &TrainingJob, decision: &mut Decision) {
             metadata: metadata(job, &metrics, &judgement),
         })),
     ));
+}
+
+/// The token that makes AWS register a training job's model once.
+fn client_token(case: &Case<'_>, job: &TrainingJob) -> String {
+    if Mutation::RegisterAgain.is_on() {
+        return token(&format!("{} {}", job.arn, case.snapshot.head.version));
+    }
+    token(&job.arn)
 }
 
 /// Remembers in observe mode that the job was gated and told of.

@@ -371,8 +371,6 @@ fn answer(town: &mut Town, question: &Question, key: u64) -> Answer {
             *from,
             *to,
         ))),
-        // Only the command line asks.
-        Question::VariantsOf { .. } => None,
         Question::Smoke {
             endpoint,
             variant,
@@ -398,7 +396,8 @@ fn answer(town: &mut Town, question: &Question, key: u64) -> Answer {
             let findings = aws.findings.get(job);
             findings.map(|f| Answer::Violations(Box::new(f.clone())))
         }
-        Question::Object { .. } => None,
+        // Only the command line asks which variants there were.
+        Question::Object { .. } | Question::VariantsOf { .. } => None,
     };
     found.unwrap_or(Answer::Missing)
 }
