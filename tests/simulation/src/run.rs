@@ -187,7 +187,6 @@ impl Runner<'_> {
                 endpoint,
                 generation,
             } => locked(self.town).repair(&endpoint, generation),
-            Item::Nudge { endpoint } => locked(self.town).nudge(&endpoint),
             Item::Tick { rollout, born } => locked(self.town).fire(&rollout, born),
             Item::Housekeeping => {
                 let mut town = locked(self.town);

@@ -48,8 +48,6 @@ pub(crate) enum Item {
     Tick { rollout: String, born: i64 },
     /// The schedule of housekeeping fires.
     Housekeeping,
-    /// A person sends the event of an endpoint again, if something waits for it.
-    Nudge { endpoint: String },
     /// A person sends what was dead-lettered again.
     Redrive,
     /// A person applies the policy of a plan.

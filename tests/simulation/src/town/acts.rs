@@ -263,20 +263,6 @@ impl Town {
         self.say(|| format!("== {name} serves already"));
     }
 
-    /// A person sends the event of an endpoint that is gone again, if something waits for it.
-    pub(crate) fn nudge(&mut self, endpoint: &str) {
-        let group = self.group(self.plan_of(endpoint));
-        let waits = self
-            .books
-            .groups
-            .get(&group)
-            .is_some_and(|p| !p.head.waiting.is_empty());
-        if waits {
-            self.say(|| format!("== a person sends the event of {endpoint} again"));
-            self.post_endpoint(endpoint, EndpointStatus::Deleting);
-        }
-    }
-
     /// A person sends the dead letters again.
     pub(crate) fn redrive(&mut self) {
         self.is_redrive_due = false;

@@ -277,10 +277,7 @@ impl Town {
             (ChangeKind::Delete, _) => {
                 self.aws.endpoints.remove(name);
                 self.say(|| format!("   {name} is gone"));
-                // SageMaker may say nothing of it. What waits for the endpoint is sent on its way
-                // by a person, as the guide says, or by what looks after left-overs.
-                let endpoint = name.to_owned();
-                self.due(self.now + HOUR, Item::Nudge { endpoint });
+                // SageMaker may say nothing of it: housekeeping sees to what waits for the endpoint.
                 return;
             }
             (ChangeKind::Back, _) => EndpointStatus::InService,
