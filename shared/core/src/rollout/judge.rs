@@ -405,12 +405,25 @@ pub(super) fn minutes_since(rollout: &Rollout, since: Timestamp, now: Timestamp)
 
 /// How many minutes since `since` are judged: a phase ends on what was seen, not on the clock. It
 /// is behind the clock while `CloudWatch` is late, by [`LATE_MINUTES`] at most, and after looks
-/// that did not come.
-pub(super) fn judged_since(rollout: &Rollout, since: Timestamp) -> u32 {
+/// that did not come. Where nobody ever used the endpoint there is nothing to wait for.
+pub(super) fn judged_since(rollout: &Rollout, since: Timestamp, now: Timestamp) -> u32 {
+    if !has_traffic(rollout) {
+        return minutes_since(rollout, since, now);
+    }
     let judged = rollout.judged_until.map_or(0, |until| {
         until.duration_since(floor_minute(since)).as_mins()
     });
     u32::try_from(judged).unwrap_or(0)
+}
+
+/// Whether the endpoint had any traffic, before the rollout or during it.
+fn has_traffic(rollout: &Rollout) -> bool {
+    let has_any = |counts: &Counts| counts.requests > 0;
+    let during = rollout.minutes.iter().flat_map(|m| &m.guards);
+    rollout.history.iter().flatten().any(has_any)
+        || during
+            .flat_map(|m| [m.baseline, m.canary])
+            .any(|counts| has_any(&counts))
 }
 
 fn step_minutes(rollout: &Rollout, since: Timestamp) -> impl Iterator<Item = &JudgedMinute> {

@@ -321,7 +321,7 @@ pub(super) fn step(
     };
     let strategy = rollout.plan.strategy.clone();
     let requests = judge::requests_since(rollout, since);
-    let judged = judge::judged_since(rollout, since);
+    let judged = judge::judged_since(rollout, since, now);
     let blind = judge::blind_guard(rollout, since);
     // What was safe at a smaller share is no word on a guard that has gone blind since.
     let is_safe = blind.is_none() && judge::says(rollout) == Verdict::Safe;
@@ -529,7 +529,7 @@ pub(super) fn baking(
     }
     // Its last minutes are judged, too, before what served before goes.
     let bake = rollout.plan.bake_minutes;
-    if judge::judged_since(rollout, since) < bake && !Mutation::SkipBake.is_on() {
+    if judge::judged_since(rollout, since, now) < bake && !Mutation::SkipBake.is_on() {
         return;
     }
     if bake > 0
@@ -592,7 +592,7 @@ pub(super) fn reducing(
     if endpoint.config == rollout.served_config() {
         let since = since.unwrap_or(now);
         rollout.phase = Phase::Reducing { since: Some(since) };
-        if judge::judged_since(rollout, since) >= rollout.plan.watch_minutes
+        if judge::judged_since(rollout, since, now) >= rollout.plan.watch_minutes
             || Mutation::SkipWatch.is_on()
         {
             finish::done(rollout, now, moves);
