@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -18,18 +17,16 @@ use crate::args;
 use crate::commit;
 use crate::connect::{Connection, latest};
 use crate::error::{Exit, Problem};
+use crate::policy_file;
 use crate::probe::{self, Finding};
 use crate::render::{clean, count};
-
-/// The most that is read of a policy file, bytes.
-const MOST: u64 = 1 << 20;
 
 /// Checks the files and, unless asked only to check, applies them in their order.
 pub(crate) async fn run(args: &args::Apply, table: Option<&str>) -> Result<Answer, Problem> {
     let mut files: Vec<File> = Vec::new();
     let mut problems = Vec::new();
     for path in &args.files {
-        match read(path) {
+        match policy_file::text(path) {
             Ok(text) => files.push(File::parse(path, &text)),
             Err(problem) => problems.push(problem),
         }
@@ -183,22 +180,6 @@ fn mistakes(errors: &PolicyErrors) -> Vec<Mistake> {
         message: error.message.clone(),
     };
     errors.0.iter().map(mistake).collect()
-}
-
-fn read(path: &Path) -> Result<String, Problem> {
-    let problem = |why: String| {
-        Problem::new(Exit::Usage, "the policy file can't be read")
-            .at(path.display())
-            .why(why)
-    };
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(MOST + 1).read_to_end(&mut bytes))
-        .map_err(|error| problem(error.to_string()))?;
-    if bytes.len() as u64 > MOST {
-        return Err(problem(format!("it is longer than {MOST} bytes")));
-    }
-    String::from_utf8(bytes).map_err(|error| problem(format!("it is not UTF-8 text: {error}")))
 }
 
 /// Finds what two files claim for themselves.

@@ -14,6 +14,7 @@ mod connect;
 mod error;
 mod explain;
 mod history;
+mod policy_file;
 mod probe;
 mod render;
 mod rollout;

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 
 use jiff::Timestamp;
+use tidegate_core::evidence::grouped;
 
 /// The narrowest that a table's last column is wrapped to.
 const NARROWEST: usize = 24;
@@ -245,15 +246,7 @@ pub(crate) fn span(seconds: i64) -> String {
 
 /// A number with commas: `12,345`.
 pub(crate) fn number(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
+    grouped(n)
 }
 
 /// A count and its noun: `1 entry`, `2 entries`.

@@ -6,20 +6,18 @@ use jiff::{SignedDuration, Timestamp};
 use tidegate_aws::AwsWorld;
 use tidegate_core::evidence::{Counts, Rule, dispersion};
 use tidegate_core::name::EndpointName;
-use tidegate_core::pipeline::{self, Guard, OnLowTraffic, Policy, PolicyError, Stage};
+use tidegate_core::pipeline::{Guard, OnLowTraffic, Policy, Stage};
 use tidegate_core::world::{Answer, MinuteCounts, Question, World as _, WorldError};
 
 use super::args;
 use super::course::{Course, Traffic};
 use crate::connect::{Connection, open_world};
 use crate::error::{Exit, Problem, advice, short};
+use crate::policy_file;
 use crate::render::number;
 
 /// How far back traffic is measured, minutes: as long as a rollout's history.
 const WINDOW: i64 = 180;
-
-/// The most that is read of a policy file, bytes.
-const MOST_BYTES: u64 = 1 << 20;
 
 /// The highest rate that is planned with: something worse has to be left.
 const HIGHEST_RATE: f64 = 0.95;
@@ -198,7 +196,7 @@ async fn policy(
         .extension()
         .is_some_and(|e| e.eq_ignore_ascii_case("toml"));
     if is_toml || path.is_file() {
-        return Ok((read(path)?, None, None));
+        return Ok((policy_file::policy(path)?, None, None));
     }
     let connection = Connection::open(table).await.map_err(|problem| {
         if table.is_none() {
@@ -209,44 +207,6 @@ async fn policy(
     })?;
     let (_, snapshot) = connection.find(name).await?;
     Ok((snapshot.applied.policy, Some(connection), snapshot.head.now))
-}
-
-fn read(path: &Path) -> Result<Policy, Problem> {
-    use std::io::Read as _;
-    let problem = |why: String| {
-        Problem::new(Exit::Usage, "the policy file can't be read")
-            .at(path.display())
-            .why(why)
-    };
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|error| problem(error.to_string()))?;
-    if bytes.len() as u64 > MOST_BYTES {
-        return Err(problem(format!("it is longer than {MOST_BYTES} bytes")));
-    }
-    let text = String::from_utf8(bytes)
-        .map_err(|error| problem(format!("it is not UTF-8 text: {error}")))?;
-    pipeline::parse(&text, &path.display().to_string()).map_err(|errors| {
-        let first = errors.0.first().map(first_mistake).unwrap_or_default();
-        Problem::new(Exit::Usage, "the policy is invalid")
-            .at(path.display())
-            .why(first)
-            .help(format!(
-                "`tidegate apply --check {}` lists every mistake",
-                path.display()
-            ))
-    })
-}
-
-/// Where a mistake is and what it is, in a line, without the source line that `apply` shows.
-pub(super) fn first_mistake(mistake: &PolicyError) -> String {
-    let key = if mistake.key.is_empty() {
-        String::new()
-    } else {
-        format!("{}: ", mistake.key)
-    };
-    format!("line {}: {key}{}", mistake.line, mistake.message)
 }
 
 /// The stage of that name, else the last.

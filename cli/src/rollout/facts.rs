@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde::Serialize;
 use tidegate_core::evidence::{Interval, Side, odds};
-use tidegate_core::rollout::{Against, GuardReport, Rollout, Source, grouped, percent};
+use tidegate_core::rollout::{Against, GuardReport, Rollout, Source, percent};
 
-use crate::render::{Paint, Screen, clean, wrap};
+use crate::render::{Paint, Screen, clean, number, wrap};
 
 /// What one guard saw.
 #[derive(Debug, Clone, Serialize)]
@@ -249,7 +249,7 @@ pub(crate) fn compared_with(rollout: &Rollout) -> Option<&'static str> {
 
 /// `40 of 812 requests, 4.9 % (3.1 % to 7.4 %)`.
 fn side(side: &Side, of: &str) -> String {
-    let counts = format!("{} of {} {of}", grouped(side.bad), grouped(side.requests));
+    let counts = format!("{} of {} {of}", number(side.bad), number(side.requests));
     match (side.rate, range(side.interval, percent)) {
         (Some(rate), Some(range)) => format!("{counts}, {} ({range})", percent(rate)),
         (Some(rate), None) => format!("{counts}, {}", percent(rate)),

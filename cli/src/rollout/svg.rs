@@ -6,11 +6,11 @@ use std::fmt::Write as _;
 
 use jiff::{SignedDuration, Timestamp};
 use tidegate_core::evidence::{Counts, Interval, rate_interval};
-use tidegate_core::rollout::{grouped, percent};
+use tidegate_core::rollout::percent;
 
 use super::chart::{Bucket, Chart};
 use super::terminal::{evidence_top, highest};
-use crate::render::clean;
+use crate::render::{clean, number};
 
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 640.0;
@@ -389,7 +389,7 @@ fn odds_ticks(top: f64) -> Vec<(f64, String)> {
         .step_by(step)
         .map(|power| {
             let label = match u32::try_from(power) {
-                Ok(power) if power <= 6 => format!("1 in {}", grouped(10_u64.pow(power))),
+                Ok(power) if power <= 6 => format!("1 in {}", number(10_u64.pow(power))),
                 _ => format!("1 in 1e{power}"),
             };
             (real(power) * std::f64::consts::LN_10, label)

@@ -28,7 +28,7 @@ pub use dispersion::dispersion;
 pub use history::{pair_with_history, tolerated_against_history};
 pub use interval::{CONFIDENCE, Interval, rate_interval};
 pub use report::{Report, Side};
-pub use verdict::{Verdict, needed, odds, tests_alone, verdict, verdict_alone};
+pub use verdict::{Verdict, grouped, needed, odds, tests_alone, verdict, verdict_alone};
 
 /// How many alternatives, "so many times worse", the evidence is averaged over.
 const GRID: usize = 40;

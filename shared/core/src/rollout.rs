@@ -37,7 +37,7 @@ pub use names::rollout_id;
 pub use observe::{Over, Theirs};
 pub use past::{Past, Source};
 pub use phases::FEWEST_MINUTES;
-pub use report::{Against, GuardReport, grouped, percent};
+pub use report::{Against, GuardReport, percent};
 pub use settle::effect_failed;
 pub use start::{Start, needs_to_start, start};
 pub use undo::roll_back;

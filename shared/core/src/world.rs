@@ -347,6 +347,18 @@ pub struct MinuteCounts {
     pub variants: Vec<Vec<Counts>>,
 }
 
+impl MinuteCounts {
+    /// The counts of a variant and a guard, by their places in the question; none if they are not
+    /// in the answer.
+    pub fn of(&self, variant: usize, guard: usize) -> Counts {
+        let variant = self.variants.get(variant);
+        variant
+            .and_then(|v| v.get(guard))
+            .copied()
+            .unwrap_or_default()
+    }
+}
+
 /// How one smoke request was answered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SmokeAnswer {

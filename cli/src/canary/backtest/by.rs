@@ -4,13 +4,10 @@ use std::path::Path;
 
 use tidegate_core::evidence::Rule;
 use tidegate_core::name::EndpointName;
-use tidegate_core::pipeline::{self, Guard, Judge, Policy};
+use tidegate_core::pipeline::{Guard, Judge, Policy};
 
-use super::super::source::first_mistake;
-use crate::error::{Exit, Problem};
-
-/// The most that is read of a policy file, bytes.
-const MOST_BYTES: u64 = 1 << 20;
+use crate::error::Problem;
+use crate::policy_file;
 
 /// What is judged by.
 pub(super) struct By {
@@ -51,23 +48,7 @@ impl By {
 
 /// Reads a policy file.
 pub(super) fn read(file: &Path, endpoint: &EndpointName) -> Result<By, Problem> {
-    use std::io::Read as _;
-    let mut text = String::new();
-    let read = std::fs::File::open(file)
-        .and_then(|opened| opened.take(MOST_BYTES).read_to_string(&mut text));
-    read.map_err(|error| {
-        Problem::new(Exit::Usage, "the policy can't be read")
-            .at(file.display())
-            .why(error)
-    })?;
+    let policy = policy_file::policy(file)?;
     let name = file.display().to_string();
-    let policy = pipeline::parse(&text, &name).map_err(|errors| {
-        Problem::new(Exit::Usage, "the policy is invalid")
-            .at(&name)
-            .why(errors.0.first().map(first_mistake).unwrap_or_default())
-            .help(format!(
-                "`tidegate apply --check {name}` lists every mistake"
-            ))
-    })?;
     Ok(By::of(&policy, endpoint, &name))
 }

@@ -24,7 +24,7 @@ fn policy() -> Policy {
                 [[stage]]\nname = \"b\"\nendpoint = \"f\"\n\
                 strategy = { canary = [2, 20], minutes = 7, on_low_traffic = \"promote\" }\n\
                 judge = { alpha = 0.02, warmup_minutes = 1 }\n";
-    pipeline::parse(text, "p.toml").unwrap()
+    tidegate_core::pipeline::parse(text, "p.toml").unwrap()
 }
 
 #[test]

@@ -97,12 +97,13 @@ pub fn odds(log_evidence: f64) -> String {
     let unit = 10_f64.powi(2).recip() * 10_f64.powf(times.log10().floor() + 1.0);
     let rounded = ((times / unit + 1e-9).floor() * unit).floor().max(1.0);
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let digits = (rounded as u64).to_string();
-    format!("1 in {}", grouped(&digits))
+    let rounded = rounded as u64;
+    format!("1 in {}", grouped(rounded))
 }
 
-/// Digits with a comma before every third from the end.
-fn grouped(digits: &str) -> String {
+/// A count with a comma before every third digit from the end.
+pub fn grouped(count: u64) -> String {
+    let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {
         if i > 0 && (digits.len() - i).is_multiple_of(3) {

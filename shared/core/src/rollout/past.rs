@@ -133,7 +133,7 @@ pub(super) fn settle(rollout: &mut Rollout, facts: &Facts) {
     let usable = |known: Known<&[MinuteCounts]>| {
         let minutes = known.is().unwrap_or_default();
         // By any guard: one alone may count something rare.
-        let is_busy = |m: &&MinuteCounts| (0..guards).any(|g| count(m, g).requests > 0);
+        let is_busy = |m: &&MinuteCounts| (0..guards).any(|g| m.of(0, g).requests > 0);
         let busy = minutes.iter().filter(is_busy).count();
         (busy * ENOUGH >= minutes.len() && busy > 0).then(|| by_guard(minutes, guards))
     };
@@ -262,7 +262,7 @@ impl<'a> Asked<'a> {
                 let from = first - SignedDuration::from_hours(24 * day);
                 let to = from + SignedDuration::from_hours(length);
                 let of_day = hours.iter().filter(|h| h.at >= from && h.at < to);
-                of_day.fold(Counts::default(), |sum, hour| sum.plus(count(hour, guard)))
+                of_day.fold(Counts::default(), |sum, hour| sum.plus(hour.of(0, guard)))
             })
             .collect()
     }
@@ -270,15 +270,6 @@ impl<'a> Asked<'a> {
 
 fn by_guard(minutes: &[MinuteCounts], guards: usize) -> Vec<Vec<Counts>> {
     (0..guards)
-        .map(|g| minutes.iter().map(|m| count(m, g)).collect())
+        .map(|g| minutes.iter().map(|m| m.of(0, g)).collect())
         .collect()
-}
-
-/// A guard's counts of the one variant that was asked for.
-fn count(minute: &MinuteCounts, guard: usize) -> Counts {
-    let variant = minute.variants.first();
-    variant
-        .and_then(|v| v.get(guard))
-        .copied()
-        .unwrap_or_default()
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Rollout, judge};
-use crate::evidence::{Evidence, Interval, Report, Side, needed, odds, tests_alone};
+use crate::evidence::{Evidence, Interval, Report, Side, grouped, needed, odds, tests_alone};
 use crate::pipeline::Guard;
 
 /// What a candidate is compared with.
@@ -193,19 +193,6 @@ pub fn percent(rate: f64) -> String {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let digits = (1.0 - magnitude).clamp(0.0, 6.0) as usize;
     format!("{hundred:.digits$} %")
-}
-
-/// A count with a comma before every third digit from the end.
-pub fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]

@@ -401,23 +401,14 @@ pub(super) fn history(
     // count something rare.
     let first = minutes
         .iter()
-        .position(|m| (0..guards).any(|g| count(m, g).requests > 0))
+        .position(|m| (0..guards).any(|g| m.of(0, g).requests > 0))
         .unwrap_or(minutes.len());
     for minute in minutes.get(first..).unwrap_or_default() {
         for (g, column) in history.iter_mut().enumerate() {
-            column.push(count(minute, g));
+            column.push(minute.of(0, g));
         }
     }
     history
-}
-
-fn count(minute: &crate::world::MinuteCounts, guard: usize) -> Counts {
-    minute
-        .variants
-        .first()
-        .and_then(|v| v.get(guard))
-        .copied()
-        .unwrap_or_default()
 }
 
 /// Whether a variant's name is one that Tidegate gives: `v` and a number.
