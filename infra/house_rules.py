@@ -29,10 +29,12 @@ NEEDED = frozenset(
     s3:GetObject s3:ListBucket
     sagemaker:AddTags sagemaker:CreateEndpoint sagemaker:CreateEndpointConfig
     sagemaker:CreateModel sagemaker:CreateModelPackage sagemaker:CreateModelPackageGroup
+    sagemaker:CreateTrainingJob
     sagemaker:DeleteEndpoint sagemaker:DeleteEndpointConfig sagemaker:DeleteModel
     sagemaker:DescribeEndpoint sagemaker:DescribeEndpointConfig sagemaker:DescribeModel
     sagemaker:DescribeModelPackage sagemaker:DescribeModelPackageGroup
-    sagemaker:DescribeMonitoringSchedule sagemaker:DescribeProcessingJob
+    sagemaker:DescribeMonitoringSchedule sagemaker:DescribePipelineExecution
+    sagemaker:DescribeProcessingJob
     sagemaker:DescribeTrainingJob sagemaker:InvokeEndpoint sagemaker:ListModelPackages
     sagemaker:ListMonitoringExecutions sagemaker:ListTags sagemaker:StartPipelineExecution
     sagemaker:UpdateEndpoint sagemaker:UpdateEndpointWeightsAndCapacities

@@ -9,6 +9,7 @@ use tidegate_core::world::{Answer, Effect, Outcome, Question, World, WorldError}
 
 use crate::config::{Clients, Settings};
 
+mod cloning;
 mod configs;
 mod endpoints;
 mod metrics;
@@ -106,6 +107,7 @@ impl AwsWorld {
                     payloads,
                     content_type,
                 } => self.smoke(endpoint, variant, payloads, content_type).await,
+                Question::Execution { arn } => self.execution(arn).await,
                 Question::MonitoringSchedule(schedule) => self.monitoring_schedule(schedule).await,
                 Question::Violations { job } => self.violations(job).await,
             }
@@ -152,6 +154,8 @@ impl AwsWorld {
                     self.start_retraining(pipeline, token, parameters, why)
                         .await
                 }
+                Effect::CloneTrainingJob(clone) => self.clone_training_job(clone).await,
+                Effect::RequestRetraining(request) => self.request_retraining(request).await,
                 Effect::Tell { topic, notice } => self.tell(topic.as_deref(), notice).await,
                 Effect::Announce { notice } => self.announce(notice).await,
             }

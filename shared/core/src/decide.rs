@@ -15,7 +15,7 @@ use crate::name::StageName;
 use crate::rollout::{self, Rollout};
 use crate::turn::{self, take};
 use crate::world::{Effect, Outcome, Question};
-use crate::{approval, observe, registration, triage};
+use crate::{approval, observe, registration, retrain, triage};
 
 mod outcomes;
 
@@ -77,8 +77,11 @@ pub fn needs(case: &Case<'_>, input: &Input<'_>) -> Vec<Question> {
                     case.stages()
                         .flat_map(|s| observe::needs_of_endpoint(case, &s.endpoint)),
                 )
+                .chain(retrain::needs(case))
+                .chain(triage::watch_needs(case))
                 .collect(),
             Kind::Monitoring { .. } | Kind::Alarm { .. } => triage::needs(case, &event.kind),
+            Kind::Execution { arn, .. } => retrain::execution_needs(case, arn),
             Kind::Unhandled { .. } => Vec::new(),
         },
     };
@@ -109,7 +112,10 @@ pub fn decide(case: &Case<'_>, input: &Input<'_>) -> Decision {
         }
         Input::Continue => turn::start_what_waits(case, &mut decision),
         Input::Event(event) => match &event.kind {
-            Kind::TrainingJob { job, .. } => registration::decide(case, job, &mut decision),
+            Kind::TrainingJob { job, .. } => {
+                registration::decide(case, job, &mut decision);
+                retrain::job_ended(case, job, &mut decision);
+            }
             Kind::Package { arn, version, .. } => {
                 approval::decide(case, arn, *version, &mut decision);
             }
@@ -134,6 +140,12 @@ pub fn decide(case: &Case<'_>, input: &Input<'_>) -> Decision {
             Kind::Housekeeping => housekeep(case, &mut decision),
             Kind::Monitoring { .. } | Kind::Alarm { .. } => {
                 triage::decide(case, event, &mut decision);
+            }
+            Kind::Execution { arn, .. } => {
+                retrain::follow(case, &mut decision);
+                if !decision.changes(&case.snapshot.head) {
+                    decision.nothing(format!("nothing is left to follow of {arn}"));
+                }
             }
             Kind::Unhandled { why, .. } => decision.nothing(why.clone()),
         },
@@ -162,6 +174,8 @@ fn housekeep(case: &Case<'_>, decision: &mut Decision) {
         .collect();
     // A schedule that is there is left as it is.
     decision.effects.extend(ticks);
+    retrain::follow(case, decision);
+    triage::watch(case, decision);
     if !decision.changes(head) {
         decision.nothing("nothing is unfinished");
     }

@@ -2,7 +2,7 @@
 
 use crate::audit::{Draft, What, Who};
 use crate::head::Head;
-use crate::ledger::{JobRecord, Lane};
+use crate::ledger::{JobRecord, Lane, Route};
 use crate::name::{EndpointName, PackageVersion, RolloutId};
 use crate::notice::Severity;
 use crate::rollout::Rollout;
@@ -23,6 +23,10 @@ pub struct Decision {
     pub finished: Vec<Rollout>,
     /// Training jobs that were gated or registered.
     pub jobs: Vec<JobRecord>,
+    /// Names that lead to the pipeline from now on.
+    pub routes: Vec<Route>,
+    /// Names that lead to it no more.
+    pub dropped_routes: Vec<Route>,
     /// Why there is nothing to do, for the log and for `tidegate explain`.
     pub nothing_because: Option<String>,
 }
@@ -134,6 +138,8 @@ impl Decision {
             cancelled: Vec::new(),
             finished: Vec::new(),
             jobs: Vec::new(),
+            routes: Vec::new(),
+            dropped_routes: Vec::new(),
             nothing_because: None,
         }
     }

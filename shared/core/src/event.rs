@@ -175,6 +175,13 @@ pub enum Kind {
         /// The rollout that the schedule was made for.
         rollout: RolloutId,
     },
+    /// An execution of a SageMaker pipeline ended.
+    Execution {
+        /// Its ARN.
+        arn: String,
+        /// Its status, in SageMaker's word (the described one counts).
+        status: String,
+    },
     /// Some minutes passed: what is unfinished anywhere is looked after.
     Housekeeping,
     /// A monitoring job of a schedule ended, or the schedule's status tells of one that did.

@@ -3,7 +3,7 @@
 use crate::name::{EndpointName, JobName, ScheduleName};
 use crate::world::{
     Answer, Endpoint, EndpointConfig, Findings, MinuteCounts, Model, MonitoringSchedule, Package,
-    Question, SmokeAnswer, TrainingJob,
+    PipelineRun, Question, SmokeAnswer, TrainingJob,
 };
 
 /// The answers that a decision was given.
@@ -71,6 +71,8 @@ impl Facts {
         package(arn: &str) -> Package, Question::Package { arn: arn.to_owned() }, Package;
         /// A training job.
         training_job(job: &JobName) -> TrainingJob, Question::TrainingJob(job.clone()), TrainingJob;
+        /// An execution of a SageMaker pipeline.
+        execution(arn: &str) -> PipelineRun, Question::Execution { arn: arn.to_owned() }, Execution;
         /// A monitoring schedule.
         schedule(name: &ScheduleName) -> MonitoringSchedule, Question::MonitoringSchedule(name.clone()), MonitoringSchedule;
         /// What a monitoring job found.

@@ -5,17 +5,21 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::audit::Tip;
 use crate::candidate::Candidate;
 use crate::event::Approval;
-use crate::name::{EndpointName, PackageVersion, RolloutId, StageName};
+use crate::name::{EndpointName, PackageVersion, RolloutId, ScheduleName, StageName};
+use crate::retrain::Retraining;
 use crate::rollout::Rollout;
 
 /// How many versions' approvals are remembered, the newest by version.
 pub const REMEMBERED_APPROVALS: usize = 100;
+
+/// How long a storm of findings is remembered.
+const REMEMBERED_STORM: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// The state of one pipeline.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -48,6 +52,36 @@ pub struct Head {
     /// Monitoring jobs and alarms that were dealt with, the last 50: a finding is told in several
     /// events.
     pub findings: Vec<String>,
+    /// The newest retraining, under way or ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retraining: Option<Retraining>,
+    /// Why no retraining started when people were last told so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withheld: Option<Withheld>,
+    /// The monitoring schedules that housekeeping asks, and when it last did.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub schedules: BTreeMap<ScheduleName, Timestamp>,
+    /// When people were last told of findings of one kind on one endpoint, by both.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub storms: BTreeMap<String, Storm>,
+}
+
+/// A reason for which no retraining starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withheld {
+    /// The reason, and the retraining that it is counted from.
+    pub because: String,
+    /// How many findings it held back since people were told.
+    pub untold: u32,
+}
+
+/// Findings of one kind on one endpoint that come close together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Storm {
+    /// When people were told.
+    pub told: Timestamp,
+    /// How many came since, of which they were not told.
+    pub untold: u32,
 }
 
 impl Head {
@@ -64,9 +98,14 @@ impl Head {
         }
     }
 
+    /// Whether this finding was dealt with before.
+    pub fn knows_finding(&self, finding: &str) -> bool {
+        self.findings.iter().any(|f| f == finding)
+    }
+
     /// Whether this finding was dealt with before; remembers it.
     pub fn is_known_finding(&mut self, finding: &str) -> bool {
-        if self.findings.iter().any(|f| f == finding) {
+        if self.knows_finding(finding) {
             return true;
         }
         self.findings.push(finding.to_owned());
@@ -76,9 +115,48 @@ impl Head {
         false
     }
 
-    /// Whether something of it is under way or waits, apart from effects to do.
+    /// Remembers the schedules that housekeeping asks, and forgets all others.
+    pub fn watch(&mut self, schedules: &[ScheduleName]) {
+        self.schedules.retain(|name, _| schedules.contains(name));
+        for name in schedules {
+            let asked = self.schedules.entry(name.clone());
+            asked.or_insert(Timestamp::UNIX_EPOCH);
+        }
+    }
+
+    /// Whether a finding of this key (an endpoint and a kind) is to be told now, and how many came
+    /// since people were told the last time, which was less than a week ago.
+    pub fn is_to_be_told(
+        &mut self,
+        key: &str,
+        window: SignedDuration,
+        now: Timestamp,
+    ) -> Option<u32> {
+        self.storms
+            .retain(|_, storm| now.duration_since(storm.told) < REMEMBERED_STORM);
+        let before = self.storms.get_mut(key);
+        if let Some(storm) = before
+            && now.duration_since(storm.told) < window
+        {
+            storm.untold = storm.untold.saturating_add(1);
+            return None;
+        }
+        let new = Storm {
+            told: now,
+            untold: 0,
+        };
+        let before = self.storms.insert(key.to_owned(), new);
+        Some(before.map_or(0, |storm| storm.untold))
+    }
+
+    /// Whether something of it is under way, waits or is to be asked now and then, apart from effects to do.
     pub fn is_unfinished(&self) -> bool {
-        !self.rollouts.is_empty() || !self.waiting.is_empty()
+        let is_training = self
+            .retraining
+            .as_ref()
+            .is_some_and(Retraining::is_under_way);
+        let is_watching = !self.schedules.is_empty();
+        !self.rollouts.is_empty() || !self.waiting.is_empty() || is_training || is_watching
     }
 
     /// The rollout of this id, if it is under way.

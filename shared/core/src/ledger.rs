@@ -116,6 +116,8 @@ pub enum RouteKind {
     Prefix,
     /// A tag of a training job, `key=value`.
     Tag,
+    /// An execution of a SageMaker pipeline that trains again, its ARN in lower case; while it runs.
+    Execution,
 }
 
 impl RouteKind {
@@ -127,6 +129,7 @@ impl RouteKind {
             Self::Schedule => "schedule",
             Self::Prefix => "prefix",
             Self::Tag => "tag",
+            Self::Execution => "execution",
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod engine;
 pub mod event;
 pub mod evidence;
 pub mod facts;
+pub mod finding;
 pub mod gate;
 pub mod head;
 pub mod ledger;

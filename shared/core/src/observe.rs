@@ -252,6 +252,8 @@ fn is_harmless(effect: &Effect) -> bool {
         | Effect::UpdateEndpoint { .. }
         | Effect::DeleteEndpoint { .. }
         | Effect::ShiftWeights { .. }
+        | Effect::CloneTrainingJob(_)
+        | Effect::RequestRetraining(_)
         | Effect::StartRetraining { .. } => false,
     }
 }

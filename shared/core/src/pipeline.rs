@@ -7,6 +7,7 @@ mod check;
 mod error;
 mod form;
 mod guard;
+mod monitor;
 mod read;
 mod schema;
 #[cfg(test)]
@@ -18,10 +19,14 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::name::{EndpointName, GroupName, PipelineName, ScheduleName, StageName};
+use crate::name::{EndpointName, GroupName, PipelineName, StageName};
 
 pub use error::{PolicyError, PolicyErrors};
 pub use guard::{CountMetric, CustomMetric, Guard, GuardMetric};
+pub use monitor::{
+    CloneRetrain, EventRetrain, Monitor, OnAlarm, OnDrift, OnFinding, PipelineRetrain, Reaction,
+    Retrain, TEMPLATE_NAMES,
+};
 pub use read::parse;
 pub use schema::schema;
 
@@ -148,6 +153,12 @@ pub struct Gate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::evaluation")]
     pub evaluation: Option<String>,
+    /// Where the champion's metrics on the candidate's data are, an evaluation JSON in S3 that the
+    /// training writes; `{job}` and `{output}` as in `evaluation`. Without it, or without the file,
+    /// the candidate is compared with the metrics that the champion was registered with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::evaluation")]
+    pub champion_evaluation: Option<String>,
 }
 
 /// One requirement on one metric; at least one of the bounds is given.
@@ -439,71 +450,6 @@ impl Default for Judge {
             warmup_minutes: 0,
         }
     }
-}
-
-/// `[monitor]`: what a violation leads to.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Monitor {
-    /// Model Monitor schedules that belong to this pipeline although AWS doesn't name their
-    /// endpoint; schedules that name an endpoint of a stage need not be listed.
-    /// At most 100.
-    #[serde(default)]
-    #[schemars(schema_with = "schema::schedules")]
-    pub schedules: Vec<ScheduleName>,
-    /// What drift on a live champion leads to; without it, people are told.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_drift: Option<OnDrift>,
-    /// What an alarm on an endpoint leads to.
-    #[serde(default)]
-    pub on_alarm: OnAlarm,
-}
-
-/// What drift on a live champion leads to.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct OnDrift {
-    /// The retraining to start.
-    pub retrain: Retrain,
-    /// No second retraining within so many hours, 0 to 8,760.
-    #[serde(default = "default_cooldown_hours")]
-    #[schemars(range(max = 8760))]
-    pub cooldown_hours: u32,
-    /// No more retrainings than this in any 30 days, 1 to 1,000.
-    #[serde(default = "default_per_month")]
-    #[schemars(range(min = 1, max = 1000))]
-    pub at_most_per_month: u32,
-}
-
-fn default_cooldown_hours() -> u32 {
-    24
-}
-fn default_per_month() -> u32 {
-    4
-}
-
-/// A retraining: a SageMaker pipeline.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Retrain {
-    /// The SageMaker pipeline's name.
-    #[schemars(schema_with = "schema::aws_name")]
-    pub pipeline: String,
-    /// Parameters of its execution; at most 200.
-    #[serde(default)]
-    #[schemars(schema_with = "schema::parameters")]
-    pub parameters: BTreeMap<String, String>,
-}
-
-/// What an alarm on an endpoint leads to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OnAlarm {
-    /// During a rollout or bake the candidate is taken back; else people are told.
-    #[default]
-    RollBack,
-    /// People are told, nothing else.
-    Tell,
 }
 
 /// `[notify]`: where people are told.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::audit::What;
-use crate::candidate::{JOB_KEY, METRIC_KEY};
+use crate::candidate::{Candidate, JOB_KEY, METRIC_KEY};
 use crate::case::Case;
 use crate::decision::{Decision, Note};
 use crate::event::{Approval, JobStatus};
@@ -19,6 +19,7 @@ use crate::mutation::Mutation;
 use crate::name::{JobName, token};
 use crate::notice::Severity;
 use crate::observe;
+use crate::retrain::{self, Ancestry, FINDING_KEY, PARENT_KEY};
 use crate::world::{Effect, Package, PackageSpec, Question, TrainingJob};
 
 /// How much of a package's metadata metrics may take, of SageMaker's 50 pairs.
@@ -36,9 +37,12 @@ pub(crate) fn needs(case: &Case<'_>, job: &JobName) -> Vec<Question> {
     if described.status != JobStatus::Completed {
         return questions;
     }
-    if let Some(uri) = evaluation_uri(case, described) {
-        questions.push(Question::Object { uri });
-    }
+    let evaluations = [
+        evaluation_uri(case, described),
+        champion_evaluation_uri(case, described),
+    ];
+    let evaluations = evaluations.into_iter().flatten();
+    questions.extend(evaluations.map(|uri| Question::Object { uri }));
     questions.extend(same_artifact(case, described));
     if own_image(case, described).is_none() {
         questions.extend(champion_image(case).err().unwrap_or_default());
@@ -68,13 +72,51 @@ fn same_artifact(case: &Case<'_>, job: &TrainingJob) -> Option<Question> {
 }
 
 fn evaluation_uri(case: &Case<'_>, job: &TrainingJob) -> Option<String> {
-    let output = format!("{}/{}/output", job.output.trim_end_matches('/'), job.name);
     let template = case.policy().gate.evaluation.as_ref()?;
-    Some(
-        template
-            .replace("{job}", job.name.as_str())
-            .replace("{output}", &output),
-    )
+    Some(of_job(template, job))
+}
+
+/// Where the champion's metrics on the data of this job are; none if there is no champion.
+fn champion_evaluation_uri(case: &Case<'_>, job: &TrainingJob) -> Option<String> {
+    let template = case.policy().gate.champion_evaluation.as_ref()?;
+    champion(case).map(|_| of_job(template, job))
+}
+
+fn of_job(template: &str, job: &TrainingJob) -> String {
+    let output = format!("{}/{}/output", job.output.trim_end_matches('/'), job.name);
+    template
+        .replace("{job}", job.name.as_str())
+        .replace("{output}", &output)
+}
+
+/// The version to beat: what serves the last stage that serves anything.
+fn champion<'a>(case: &Case<'a>) -> Option<&'a Candidate> {
+    let champions = &case.snapshot.head.champions;
+    case.stages()
+        .filter_map(|s| champions.get(&s.name))
+        .last()
+        .map(|c| &c.candidate)
+}
+
+/// The champion's metrics: on the candidate's data where the training says so, else those that it
+/// was registered with; and which they are, where the policy asks for the former.
+fn champion_metrics(case: &Case<'_>, job: &TrainingJob) -> (Option<Metrics>, Option<String>) {
+    let old = champion(case).map(|c| c.metrics.clone());
+    let Some(uri) = champion_evaluation_uri(case, job) else {
+        return (old, None);
+    };
+    let why_old = match case.facts.object(&uri) {
+        Known::Is(text) => match gate::metrics_from_evaluation(text) {
+            Ok(metrics) => {
+                let said = format!("the champion's metrics are those on the same data, {uri}");
+                return (Some(metrics), Some(said));
+            }
+            Err(error) => format!("{uri} can't be read: {error}"),
+        },
+        Known::Missing | Known::NotAsked => format!("{uri} does not exist"),
+    };
+    let said = format!("the champion's metrics are those that it was registered with: {why_old}");
+    (old, Some(said))
 }
 
 /// Gates the job's model, once.
@@ -94,6 +136,9 @@ pub(crate) fn decide(case: &Case<'_>, job: &JobName, decision: &mut Decision) {
         JobStatus::Completed => gate(case, described, decision),
         JobStatus::InProgress | JobStatus::Stopping => {
             decision.nothing(format!("the training job {job} is not over"));
+        }
+        JobStatus::Failed if retrain::is_own_job(&decision.head, job) => {
+            decision.nothing("it is told as the retraining that it is");
         }
         JobStatus::Failed => unusable(
             described,
@@ -154,23 +199,27 @@ fn gate(case: &Case<'_>, job: &TrainingJob, decision: &mut Decision) {
             decision,
         );
     };
-    let champion = case
-        .stages()
-        .filter_map(|s| case.snapshot.head.champions.get(&s.name))
-        .last()
-        .map(|c| &c.candidate.metrics);
+    let (champion, which) = champion_metrics(case, job);
     let policy = case.policy();
     let (mut metrics, problem) = metrics(case, job);
-    let judgement = gate::judge(&policy.gate, &metrics, champion);
+    let judgement = gate::judge(&policy.gate, &metrics, champion.as_ref());
     // The gate has said so of those; JSON has no word for them.
     metrics.retain(|_, value| value.is_finite());
     let (approval, why) = match &problem {
         Some(problem) => (Approval::Rejected, problem.clone()),
         None => (
             judgement.approval(policy.gate.approval),
-            judgement.sentence(),
+            [Some(judgement.sentence()), which]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join("; "),
         ),
     };
+    let ancestry = retrain::ancestry(&decision.head, job);
+    let origin = ancestry
+        .as_ref()
+        .map(|a| json!({ "finding": a.finding, "parent": a.parent }));
     let record = JobRecord {
         job: job.name.clone(),
         at: case.now,
@@ -183,8 +232,11 @@ fn gate(case: &Case<'_>, job: &TrainingJob, decision: &mut Decision) {
     decision.notes.push(Note::new(
         What::CandidateGated,
         format!("The model of {} {is_to_be} {approval:?}: {why}", job.name),
-        json!({ "job": job.arn, "metrics": metrics, "checks": judgement.checks, "champion": champion }),
+        json!({ "job": job.arn, "metrics": metrics, "checks": judgement.checks, "champion": champion, "retrained": origin }),
     ));
+    if let Some(ancestry) = ancestry.as_ref().filter(|_| approval == Approval::Rejected) {
+        decision.notes.push(drift_remains(job, ancestry, &why));
+    }
     let registered_elsewhere = same_artifact(case, job)
         .and_then(|q| case.facts.packages(&q).is())
         .and_then(|p| p.first())
@@ -231,9 +283,32 @@ fn gate(case: &Case<'_>, job: &TrainingJob, decision: &mut Decision) {
             why: cut(&why, 1_024),
             evaluation: evaluation_uri(case, job).filter(|_| problem.is_none()),
             commit: job.tags.get("tidegate:commit").cloned(),
-            metadata: metadata(job, &metrics, &judgement),
+            metadata: metadata(job, &metrics, &judgement, ancestry.as_ref()),
         })),
     ));
+}
+
+/// A retrained model is not better than what serves: it is not shipped, and what led to it is there
+/// still.
+fn drift_remains(job: &TrainingJob, ancestry: &Ancestry, why: &str) -> Note {
+    let endpoint = &ancestry.endpoint;
+    let line = format!(
+        "The model of {}, trained again after {}, is not shipped: {why}.",
+        job.name, ancestry.finding
+    );
+    let next = "What serves stays, and what led to the retraining remains. Look at the data, the \
+                features or the thresholds.";
+    Note::new(
+        What::DriftRemains,
+        line.clone(),
+        json!({ "job": job.arn, "finding": ancestry.finding, "parent": ancestry.parent }),
+    )
+    .endpoint(endpoint)
+    .tell(
+        Severity::Action,
+        format!("Drift remains on {endpoint}: the retrained model is not good enough"),
+        vec![line, next.to_owned()],
+    )
 }
 
 /// The token that makes AWS register a training job's model once.
@@ -327,6 +402,7 @@ fn metadata(
     job: &TrainingJob,
     metrics: &Metrics,
     judgement: &Judgement,
+    ancestry: Option<&Ancestry>,
 ) -> BTreeMap<String, String> {
     let mut pairs: BTreeMap<String, String> = metrics
         .iter()
@@ -340,6 +416,11 @@ fn metadata(
         "failed"
     };
     pairs.insert("tidegate:gate".to_owned(), verdict.to_owned());
+    if let Some(ancestry) = ancestry {
+        pairs.insert(FINDING_KEY.to_owned(), ancestry.finding.clone());
+        let parent = ancestry.parent.clone();
+        pairs.extend(parent.map(|parent| (PARENT_KEY.to_owned(), parent)));
+    }
     pairs
 }
 

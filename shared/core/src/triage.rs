@@ -1,50 +1,80 @@
-//! A violation or an alarm on a live endpoint: roll back if the candidate is to blame, else
-//! retrain, else tell.
+//! A violation or an alarm on a live endpoint: what was found, on what data, and whom it is about.
 //!
 //! Blame: a finding counts against a candidate only if the data that it looked at begins after the
 //! candidate took all the traffic, or if it names the candidate's variant. Before that it describes
-//! the champion, or a mixture of both.
+//! the champion, or a mixture of both. What it then leads to is `react.rs`.
+
+use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::audit::What;
 use crate::case::Case;
-use crate::decision::{Decision, Note};
+use crate::decision::{Decision, Note, Tell};
 use crate::event::{Event, Kind, MonitoringOutcome};
 use crate::facts::Known;
+use crate::finding::{self, FindingKind};
 use crate::mutation::Mutation;
 use crate::name::{EndpointName, ScheduleName};
 use crate::notice::Severity;
 use crate::observe;
 use crate::pipeline::{OnAlarm, Stage};
-use crate::retrain;
 use crate::rollout::{Cause, Reason, Rollout};
 use crate::turn::take_back;
 use crate::world::{Findings, Question};
 
+mod react;
+mod watch;
+
+use react::react;
+
+pub(crate) use watch::{watch, watch_needs};
+
 /// How far back an alarm looked, if it doesn't say.
 const ALARM_WINDOW: SignedDuration = SignedDuration::from_mins(5);
 
-/// How many findings are named to people; the rest is counted.
-const NAMED_FINDINGS: usize = 5;
+/// How far back a monitoring job looked, if it doesn't say.
+const MONITORING_WINDOW: SignedDuration = SignedDuration::from_hours(1);
+
+/// Something that was found on the endpoint of a stage.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    /// The monitoring job, or the alarm and its minute.
+    pub(crate) id: String,
+    /// In one sentence, without a full stop.
+    pub(crate) sentence: String,
+    /// In lines.
+    pub(crate) lines: Vec<String>,
+    /// The kinds of what was found; none if it can't be read.
+    pub(crate) kinds: BTreeSet<FindingKind>,
+    /// The first feature.
+    pub(crate) feature: Option<String>,
+    /// The variant, if it names one.
+    pub(crate) variant: Option<String>,
+    /// The start of the data.
+    pub(crate) since: Timestamp,
+}
 
 /// What has to be known of a finding.
 pub(crate) fn needs(case: &Case<'_>, kind: &Kind) -> Vec<Question> {
-    let Kind::Monitoring {
-        schedule,
-        job,
-        outcome: MonitoringOutcome::Violations,
-        ..
-    } = kind
-    else {
-        return Vec::new();
-    };
-    let mut questions = vec![Question::MonitoringSchedule(schedule.clone())];
-    if let Some(job) = finding_job(case, schedule, job.as_deref()) {
-        questions.push(Question::Violations { job });
+    match kind {
+        Kind::Monitoring {
+            schedule,
+            job,
+            outcome: MonitoringOutcome::Violations,
+            ..
+        } => {
+            let mut questions = vec![Question::MonitoringSchedule(schedule.clone())];
+            if let Some(job) = finding_job(case, schedule, job.as_deref()) {
+                questions.push(Question::Violations { job });
+            }
+            questions.extend(react::needs(case));
+            questions
+        }
+        Kind::Alarm { .. } => react::needs(case),
+        _ => Vec::new(),
     }
-    questions
 }
 
 fn finding_job(case: &Case<'_>, schedule: &ScheduleName, named: Option<&str>) -> Option<String> {
@@ -64,74 +94,119 @@ pub(crate) fn decide(case: &Case<'_>, event: &Event, decision: &mut Decision) {
             endpoint,
             job,
             outcome,
-        } => match outcome {
-            MonitoringOutcome::Quiet => {
-                decision.nothing(format!("the monitoring schedule {schedule} found nothing"));
-            }
-            MonitoringOutcome::Failed(why) => {
-                monitoring_failed(schedule, job.as_deref(), why, decision);
-            }
-            MonitoringOutcome::Violations => {
-                let job = finding_job(case, schedule, job.as_deref());
-                violation(case, schedule, endpoint.as_ref(), job.as_deref(), decision);
-            }
-        },
-        Kind::Alarm {
-            alarm,
-            endpoint,
-            variant,
-            metric,
-            reason,
-            data_since,
         } => {
-            let since = data_since.unwrap_or(event.at - ALARM_WINDOW);
-            let finding = format!("alarm/{alarm}/{}", event.at.as_second() / 60);
-            if decision.head.is_known_finding(&finding) {
-                return decision.nothing(format!("the alarm {alarm} was dealt with before"));
-            }
-            let Some(stage) = case.stages().find(|s| &s.endpoint == endpoint) else {
-                return decision.nothing(format!("no stage has the endpoint {endpoint}"));
-            };
-            let sentence = format!("the alarm {alarm} on {metric} went off: {reason}");
-            let rolls_back = case.policy().monitor.on_alarm == OnAlarm::RollBack
-                && decision
-                    .head
-                    .rollouts
-                    .get(&stage.name)
-                    .is_some_and(|r| is_to_blame(r, variant.as_deref(), since));
-            let note = Note::new(
-                What::AlarmSeen,
-                format!("On {endpoint}: {sentence}"),
-                json!({ "alarm": alarm, "variant": variant, "data_since": since, "blamed": rolls_back }),
-            )
-            .endpoint(endpoint);
-            let running = decision.head.rollouts.get(&stage.name);
-            if let Some(rollout) = running.filter(|r| rolls_back && r.observed.is_some()) {
-                let would = would_roll_back(rollout, &sentence);
-                decision.notes.extend([note, would]);
-            } else if rolls_back {
-                decision.notes.push(note);
-                let why = Reason {
-                    cause: Cause::Violation,
-                    sentence,
-                };
-                take_back(case, &stage.name, why, decision);
-            } else {
-                decision.notes.push(note.tell(
-                    Severity::Warning,
-                    format!("Alarm {alarm} on {endpoint}"),
-                    vec![reason.clone(), why_only_told(decision, stage)],
-                ));
+            // Policies that an older version applied have theirs asked from now on.
+            decision.head.watch(&case.policy().monitor.schedules);
+            match outcome {
+                MonitoringOutcome::Quiet => {
+                    decision.nothing(format!("the monitoring schedule {schedule} found nothing"));
+                }
+                MonitoringOutcome::Failed(why) => {
+                    monitoring_failed(schedule, job.as_deref(), why, decision);
+                }
+                MonitoringOutcome::Violations => {
+                    let job = finding_job(case, schedule, job.as_deref());
+                    violation(case, schedule, endpoint.as_ref(), job.as_deref(), decision);
+                }
             }
         }
+        Kind::Alarm { .. } => alarm(case, event, decision),
         _ => {}
     }
 }
 
-/// An observed canary is to blame: people are told what they would be spared.
-fn would_roll_back(rollout: &Rollout, sentence: &str) -> Note {
+fn alarm(case: &Case<'_>, event: &Event, decision: &mut Decision) {
+    let Kind::Alarm {
+        alarm,
+        endpoint,
+        variant,
+        metric,
+        reason,
+        data_since,
+    } = &event.kind
+    else {
+        return;
+    };
+    let id = format!("alarm/{alarm}/{}", event.at.as_second() / 60);
+    if decision.head.is_known_finding(&id) {
+        return decision.nothing(format!("the alarm {alarm} was dealt with before"));
+    }
+    let Some(stage) = case.stages().find(|s| &s.endpoint == endpoint) else {
+        return decision.nothing(format!("no stage has the endpoint {endpoint}"));
+    };
+    let feature = finding::drifting_feature(metric);
+    let kind = case.policy().monitor.alarms.get(alarm).copied();
+    let kind = kind.or_else(|| feature.map(|_| FindingKind::Drift));
+    let found = Found {
+        id,
+        sentence: format!("the alarm {alarm} on {metric} went off: {reason}"),
+        lines: vec![format!("Alarm {alarm} on {metric}: {reason}")],
+        kinds: kind.into_iter().collect(),
+        feature: feature.map(str::to_owned),
+        variant: variant.clone(),
+        since: data_since.unwrap_or(event.at - ALARM_WINDOW),
+    };
+    if kind.is_some() {
+        let facts =
+            json!({ "alarm": alarm, "variant": variant, "data_since": found.since, "kind": kind });
+        let note = alarm_note(endpoint, &found, facts);
+        react(case, stage, &found, note, decision);
+    } else {
+        operational_alarm(case, stage, alarm, reason, &found, decision);
+    }
+}
+
+fn alarm_note(endpoint: &EndpointName, found: &Found, facts: Value) -> Note {
+    let why = format!("On {endpoint}: {}", found.sentence);
+    Note::new(What::AlarmSeen, why, facts).endpoint(endpoint)
+}
+
+/// An alarm on errors, latency and the like: it is the candidate's, or told.
+fn operational_alarm(
+    case: &Case<'_>,
+    stage: &Stage,
+    alarm: &str,
+    reason: &str,
+    found: &Found,
+    decision: &mut Decision,
+) {
+    let running = decision.head.rollouts.get(&stage.name);
+    let blamed = running.filter(|r| is_to_blame(r, found.variant.as_deref(), found.since));
+    let blamed = blamed.filter(|_| case.policy().monitor.on_alarm == OnAlarm::RollBack);
+    let facts = json!({
+        "alarm": alarm,
+        "variant": found.variant,
+        "data_since": found.since,
+        "blamed": blamed.is_some(),
+    });
+    let note = alarm_note(&stage.endpoint, found, facts);
+    if let Some(rollout) = blamed.cloned() {
+        decision.notes.push(note);
+        take_candidate_back(case, &rollout, found, decision);
+        return;
+    }
+    let tell = Tell {
+        severity: Severity::Warning,
+        headline: format!("Alarm {alarm} on {}", stage.endpoint),
+        lines: vec![reason.to_owned(), why_only_told(decision, stage)],
+    };
+    tell_once(case, stage, "alarm", note, tell, decision);
+}
+
+/// A candidate that is to blame is taken back; of an observed one, people are told what they would
+/// be spared.
+fn take_candidate_back(case: &Case<'_>, rollout: &Rollout, found: &Found, decision: &mut Decision) {
+    let sentence = &found.sentence;
+    if rollout.observed.is_none() {
+        let why = Reason {
+            cause: Cause::Violation,
+            sentence: sentence.clone(),
+        };
+        take_back(case, &rollout.stage, why, decision);
+        return;
+    }
     let (name, endpoint) = (rollout.name(), &rollout.endpoint);
-    observe::would(
+    let would = observe::would(
         Severity::Warning,
         format!("Observed: {name} would be rolled back on {endpoint}"),
         vec![
@@ -139,8 +214,35 @@ fn would_roll_back(rollout: &Rollout, sentence: &str) -> Note {
             "Nothing was changed.".to_owned(),
         ],
         json!({}),
-    )
-    .rollout(rollout)
+    );
+    decision.notes.push(would.rollout(rollout));
+}
+
+/// Tells people, unless they were told of the like on this endpoint a short while ago.
+fn tell_once(
+    case: &Case<'_>,
+    stage: &Stage,
+    word: &str,
+    note: Note,
+    mut tell: Tell,
+    decision: &mut Decision,
+) {
+    let window = SignedDuration::from_mins(i64::from(case.policy().monitor.storm_minutes));
+    let key = format!("{}/{word}", stage.endpoint);
+    let head = &mut decision.head;
+    let Some(untold) = head.is_to_be_told(&key, window, case.now) else {
+        decision.notes.push(note);
+        return;
+    };
+    if untold > 0 {
+        let s = if untold == 1 { "" } else { "s" };
+        tell.lines.push(format!(
+            "And {untold} more notice{s} of the kind since the last one; the audit trail has them."
+        ));
+    }
+    decision
+        .notes
+        .push(note.tell(tell.severity, tell.headline, tell.lines));
 }
 
 fn why_only_told(decision: &Decision, stage: &Stage) -> String {
@@ -217,11 +319,11 @@ fn violation(
         Known::Is(findings) => findings.clone(),
         Known::Missing | Known::NotAsked => Findings {
             job: job.to_owned(),
-            report: None,
-            data_since: None,
-            violations: Vec::new(),
+            unreadable: Some(format!("the job {job} does not exist any more")),
+            ..Findings::default()
         },
     };
+    let found = found_in(case, schedule, &findings);
     let described = case
         .facts
         .schedule(schedule)
@@ -229,106 +331,52 @@ fn violation(
         .and_then(|s| s.endpoint.as_ref());
     let endpoint = endpoint.or(described);
     let stage = endpoint.and_then(|e| case.stages().find(|s| &s.endpoint == e));
-    let (sentence, lines) = in_words(schedule, &findings);
     let mut note = Note::new(
         What::ViolationSeen,
-        sentence.clone(),
-        json!({ "schedule": schedule, "findings": findings }),
+        found.sentence.clone(),
+        json!({ "schedule": schedule, "findings": findings, "kinds": found.kinds }),
     );
     if let Some(endpoint) = endpoint {
         note = note.endpoint(endpoint);
     }
-    let Some(stage) = stage else {
-        decision.notes.push(
-            note.tell(
-                Severity::Warning,
-                format!("{schedule} found violations"),
-                [
-                    lines,
-                    vec![
-                        "It watches no endpoint of this pipeline: nothing was changed.".to_owned(),
-                    ],
-                ]
-                .concat(),
-            ),
-        );
-        return;
-    };
-    let since = findings
-        .data_since
-        .unwrap_or(case.now - SignedDuration::from_hours(1));
-    let rolling = decision.head.rollouts.get(&stage.name);
-    if let Some(rollout) = rolling.filter(|r| is_to_blame(r, None, since)) {
-        if rollout.observed.is_some() {
-            let would = would_roll_back(rollout, &sentence);
-            decision.notes.extend([note, would]);
-            return;
-        }
-        decision.notes.push(note);
-        take_back(
-            case,
-            &stage.name,
-            Reason {
-                cause: Cause::Violation,
-                sentence,
-            },
-            decision,
-        );
+    if let Some(stage) = stage {
+        react(case, stage, &found, note, decision);
         return;
     }
-    let champion = decision.head.champions.get(&stage.name);
-    let is_of_champion = rolling.is_none_or(|r| r.all_traffic_since().is_none())
-        && champion.is_none_or(|c| since >= c.since);
-    if !is_of_champion {
-        decision.notes.push(
-            note.tell(
-                Severity::Info,
-                format!("{schedule} found violations of an earlier model"),
-                [
-                    lines,
-                    vec![
-                    "Its data is from before the present version had all the traffic: nothing was \
-                     changed."
-                        .to_owned(),
-                ],
-                ]
-                .concat(),
-            ),
-        );
-        return;
-    }
+    let unwatched = "It watches no endpoint of this pipeline: nothing was changed.";
+    let lines = [found.lines, vec![unwatched.to_owned()]].concat();
     decision.notes.push(note.tell(
         Severity::Warning,
-        format!("Drift on {}", stage.endpoint),
+        format!("{schedule} found violations"),
         lines,
     ));
-    retrain::decide(case, stage, &findings, &sentence, decision);
 }
 
-/// The findings in one sentence, and in lines.
-fn in_words(schedule: &ScheduleName, findings: &Findings) -> (String, Vec<String>) {
-    let n = findings.violations.len();
-    let mut lines: Vec<String> = findings
-        .violations
-        .iter()
-        .take(NAMED_FINDINGS)
-        .map(|v| format!("{} ({}): {}", v.feature, v.check, v.description))
-        .collect();
-    if n > NAMED_FINDINGS {
-        lines.push(format!("and {} more", n - NAMED_FINDINGS));
+/// What a monitoring job found.
+fn found_in(case: &Case<'_>, schedule: &ScheduleName, findings: &Findings) -> Found {
+    let kinds = finding::by_kind(findings);
+    let mut lines = finding::in_words(&kinds);
+    let said = match &findings.unreadable {
+        Some(why) => format!("something, and its report can't be read: {why}"),
+        None if lines.is_empty() => "violations, and its report names none".to_owned(),
+        None => lines.join("; "),
+    };
+    let sentence = format!("{schedule} found {said}");
+    if findings.unreadable.is_some() || lines.is_empty() {
+        lines.push(sentence.clone());
     }
     if let Some(report) = &findings.report {
         lines.push(format!("Report: {report}"));
     }
-    let first = match findings.violations.first() {
-        Some(v) => format!(
-            "{} violation{}, first {} ({})",
-            n,
-            if n == 1 { "" } else { "s" },
-            v.feature,
-            v.check
-        ),
-        None => "violations, whose report can't be read".to_owned(),
-    };
-    (format!("{schedule} reports {first}"), lines)
+    // The first of the kind that matters most.
+    let first = kinds.values().flatten().find(|v| !v.feature.is_empty());
+    Found {
+        id: findings.job.clone(),
+        sentence,
+        lines,
+        feature: first.map(|v| v.feature.clone()),
+        kinds: kinds.into_keys().collect(),
+        variant: None,
+        since: findings.data_since.unwrap_or(case.now - MONITORING_WINDOW),
+    }
 }

@@ -15,7 +15,8 @@ use crate::event::{Approval, EndpointStatus, JobStatus};
 use crate::evidence::Counts;
 use crate::gate::Metrics;
 use crate::name::{
-    EndpointName, GroupName, JobName, PackageVersion, RolloutId, ScheduleName, StageName,
+    EndpointName, GroupName, JobName, PackageVersion, PipelineName, RolloutId, ScheduleName,
+    StageName,
 };
 use crate::notice::Notice;
 use crate::pipeline::{GuardMetric, Instance, Vpc};
@@ -150,6 +151,11 @@ pub enum Question {
         /// Their content type.
         content_type: String,
     },
+    /// `DescribePipelineExecution`.
+    Execution {
+        /// The execution's ARN.
+        arn: String,
+    },
     /// `DescribeMonitoringSchedule`, and with it the newest of `ListMonitoringExecutions`.
     MonitoringSchedule(ScheduleName),
     /// What a monitoring job found: `DescribeProcessingJob` and `constraint_violations.json` in
@@ -189,6 +195,8 @@ pub enum Answer {
     Object(String),
     /// One answer per payload, in order.
     Smoke(Vec<SmokeAnswer>),
+    /// An execution of a SageMaker pipeline.
+    Execution(Box<PipelineRun>),
     /// A monitoring schedule.
     MonitoringSchedule(Box<MonitoringSchedule>),
     /// What a monitoring job found.
@@ -372,6 +380,29 @@ pub struct SmokeAnswer {
     pub problem: Option<String>,
 }
 
+/// An execution of a SageMaker pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PipelineRun {
+    /// Its status.
+    pub status: RunStatus,
+    /// Why it failed.
+    pub failure: Option<String>,
+}
+
+/// How far an execution is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// Not ended.
+    Running,
+    /// Ended well.
+    Succeeded,
+    /// Ended badly.
+    Failed,
+    /// Stopped by somebody.
+    Stopped,
+}
+
 /// A monitoring schedule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MonitoringSchedule {
@@ -381,10 +412,13 @@ pub struct MonitoringSchedule {
     pub endpoint: Option<EndpointName>,
     /// The newest execution that ended with violations: its processing job's name.
     pub newest_violating_job: Option<String>,
+    /// When that execution was to run.
+    #[serde(default)]
+    pub newest_violating_at: Option<Timestamp>,
 }
 
 /// What a monitoring job found.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Findings {
     /// The processing job's name.
     pub job: String,
@@ -392,7 +426,10 @@ pub struct Findings {
     pub report: Option<String>,
     /// The start of the data that it looked at, if known.
     pub data_since: Option<Timestamp>,
-    /// The violations, at most 100.
+    /// Why the report can't be read, if it can't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
+    /// The violations, at most 100, those of the schema first.
     pub violations: Vec<Violation>,
 }
 
@@ -481,6 +518,10 @@ pub enum Effect {
         /// The rollout that the schedule is named after.
         rollout: RolloutId,
     },
+    /// `CreateTrainingJob` like another one.
+    CloneTrainingJob(Box<TrainingClone>),
+    /// `PutEvents` to the default bus: others are asked to train again.
+    RequestRetraining(Box<RetrainingRequest>),
     /// `StartPipelineExecution` with a client token.
     StartRetraining {
         /// The SageMaker pipeline's name.
@@ -504,6 +545,52 @@ pub enum Effect {
         /// What to announce.
         notice: Box<Notice>,
     },
+}
+
+/// What `CreateTrainingJob` is to make of a job that was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainingClone {
+    /// Its name, made from the finding: the same finding never trains twice.
+    pub name: JobName,
+    /// The job whose settings it gets.
+    pub like: JobName,
+    /// S3 URIs of channels, instead of the other job's.
+    pub inputs: BTreeMap<String, String>,
+    /// Hyperparameters, on top of the other job's.
+    pub hyperparameters: BTreeMap<String, String>,
+    /// Tags, on top of the other job's.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// The event by which others are asked to train again: its detail, as it is sent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RetrainingRequest {
+    /// The same for the same finding, so that whoever acts on it can drop repeats.
+    pub id: String,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// The pipeline.
+    pub pipeline: PipelineName,
+    /// Its group.
+    pub group: GroupName,
+    /// The endpoint that it is for.
+    pub endpoint: EndpointName,
+    /// The finding: a training job that is tagged `tidegate:finding` with it is known as the answer.
+    pub finding: String,
+    /// Why, for people.
+    pub reason: String,
+    /// The start of the data that the finding is about.
+    pub data_from: Timestamp,
+    /// Its end.
+    pub data_to: Timestamp,
+    /// The version that serves.
+    pub parent_version: Option<PackageVersion>,
+    /// The training job of the version that serves.
+    pub champion_job: Option<String>,
+    /// The first feature of the finding.
+    pub feature: Option<String>,
+    /// What the policy adds.
+    pub detail: BTreeMap<String, String>,
 }
 
 /// What `CreateModelPackage` is to make.

@@ -12,13 +12,12 @@ use aws_sdk_sagemaker::types::{
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
+use tidegate_core::finding::FindingKind;
 use tidegate_core::name::{EndpointName, ScheduleName};
-use tidegate_core::world::{
-    Answer, Findings, MonitoringSchedule, Violation, WorldError, WorldErrorKind,
-};
+use tidegate_core::world::{Answer, Findings, MonitoringSchedule, Violation, WorldError};
 
 use super::AwsWorld;
-use super::values::name_of_arn;
+use super::values::{name_of_arn, time};
 use crate::error::{cut, failed};
 
 const REPORT: &str = "constraint_violations.json";
@@ -57,15 +56,13 @@ impl AwsWorld {
             .send()
             .await
             .map_err(failed("ListMonitoringExecutions"))?;
-        let newest = listed
-            .monitoring_execution_summaries()
-            .first()
-            .and_then(|execution| execution.processing_job_arn())
-            .map(|arn| name_of_arn(arn).to_owned());
+        let newest = listed.monitoring_execution_summaries().first();
+        let job = newest.and_then(|execution| execution.processing_job_arn());
         Ok(Answer::MonitoringSchedule(Box::new(MonitoringSchedule {
             name: name.clone(),
             endpoint: endpoint_of(&found).and_then(|name| EndpointName::parse(name).ok()),
-            newest_violating_job: newest,
+            newest_violating_job: job.map(|arn| name_of_arn(arn).to_owned()),
+            newest_violating_at: newest.and_then(|execution| time(execution.scheduled_time())),
         })))
     }
 
@@ -81,26 +78,39 @@ impl AwsWorld {
             Err(failure) if failure.is_gone() => return Ok(Answer::Missing),
             Err(failure) => return Err(failure.into()),
         };
-        let (mut report, mut violations) = (None, None);
+        let (mut report, mut violations) = (None, Vec::new());
+        let mut unreadable = Some(format!(
+            "the job left no {REPORT}{}",
+            found
+                .exit_message()
+                .or(found.failure_reason())
+                .map(|said| format!(", and says: {}", cut(said, LONGEST_TEXT)))
+                .unwrap_or_default()
+        ));
         for uri in reports(&found) {
-            match self.object(&uri).await {
-                Ok(Answer::Object(text)) => {
-                    violations = read(&text);
-                    report = Some(uri);
-                    break;
-                }
-                Ok(_) => {}
+            let text = match self.object(&uri).await {
+                Ok(Answer::Object(text)) => text,
+                Ok(_) => continue,
                 // A report that can't be read for good must not hide that there is one.
-                Err(error) if error.kind == WorldErrorKind::Refused => report = Some(uri),
+                Err(error) if !error.is_passing() => {
+                    unreadable = Some(error.message);
+                    report = Some(uri);
+                    continue;
+                }
                 Err(error) => return Err(error),
+            };
+            match read(&text) {
+                Ok(found) => (violations, unreadable) = (found, None),
+                Err(why) => unreadable = Some(format!("{uri} {why}")),
             }
+            report = Some(uri);
+            break;
         }
-        // Without a readable report the job's own word stands: something was found.
-        let violations = violations.unwrap_or_else(|| vec![said(&found)]);
         Ok(Answer::Violations(Box::new(Findings {
             job: job.to_owned(),
             report,
             data_since: data_since(&found),
+            unreadable,
             violations,
         })))
     }
@@ -135,30 +145,19 @@ fn data_since(job: &DescribeProcessingJobOutput) -> Option<Timestamp> {
     job.environment()?.get("start_time")?.parse().ok()
 }
 
-fn said(job: &DescribeProcessingJobOutput) -> Violation {
-    let words = job.exit_message().or(job.failure_reason());
-    Violation {
-        feature: String::new(),
-        check: "no_report".to_owned(),
-        description: cut(words.unwrap_or("the job left no report"), LONGEST_TEXT).to_owned(),
-    }
-}
-
-/// The violations of a report; none if it isn't one.
-fn read(text: &str) -> Option<Vec<Violation>> {
+/// The violations of a report, those of the schema first: they must not be among those that are
+/// left out. Why not, if it isn't one.
+fn read(text: &str) -> Result<Vec<Violation>, String> {
     #[derive(Deserialize)]
     struct Report {
         violations: Vec<Value>,
     }
-    let report: Report = serde_json::from_str(text).ok()?;
-    Some(
-        report
-            .violations
-            .iter()
-            .take(MOST_VIOLATIONS)
-            .map(violation)
-            .collect(),
-    )
+    let report: Report = serde_json::from_str(text)
+        .map_err(|error| format!("is no report of Model Monitor: {error}"))?;
+    let mut violations: Vec<Violation> = report.violations.iter().map(violation).collect();
+    violations.sort_by_key(|v| FindingKind::of_check(&v.check) != FindingKind::Schema);
+    violations.truncate(MOST_VIOLATIONS);
+    Ok(violations)
 }
 
 fn violation(line: &Value) -> Violation {
@@ -182,6 +181,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use aws_sdk_sagemaker::types::{ProcessingOutput, ProcessingS3Output};
+    use serde_json::json;
 
     #[test]
     fn reports_of_every_kind_of_monitor_are_read() {
@@ -195,8 +195,20 @@ mod tests {
         assert_eq!(found[0].feature, "amount");
         assert_eq!(found[1].feature, "precision");
         assert_eq!(found[1].check, "LessThanThreshold");
-        assert_eq!(read("{}"), None);
-        assert_eq!(read("not json"), None);
+        for bad in ["{}", "not json"] {
+            let why = read(bad).unwrap_err();
+            assert!(why.starts_with("is no report of Model Monitor: "), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_schema_error_is_never_among_those_that_are_left_out() {
+        let line = |check: &str| json!({"feature_name": "f", "constraint_check_type": check});
+        let mut lines = vec![line("baseline_drift_check"); 150];
+        lines.push(line("missing_column_check"));
+        let found = read(&json!({ "violations": lines }).to_string()).unwrap();
+        assert_eq!(found.len(), MOST_VIOLATIONS);
+        assert_eq!(found[0].check, "missing_column_check");
     }
 
     #[test]
@@ -206,14 +218,8 @@ mod tests {
         let job = DescribeProcessingJobOutput::builder()
             .processing_output_config(ProcessingOutputConfig::builder().outputs(output).build())
             .environment("start_time", "2026-01-01T10:00:00Z")
-            .exit_message("CompletedWithViolations: 1")
             .build();
         assert_eq!(reports(&job), ["s3://b/out/constraint_violations.json"]);
         assert_eq!(data_since(&job), "2026-01-01T10:00:00Z".parse().ok());
-        assert!(
-            said(&job)
-                .description
-                .starts_with("CompletedWithViolations")
-        );
     }
 }

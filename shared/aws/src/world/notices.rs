@@ -6,6 +6,7 @@
 
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use aws_sdk_sns::types::MessageAttributeValue;
+use jiff::Timestamp;
 use serde_json::json;
 use tidegate_core::notice::{Notice, Severity, headline};
 use tidegate_core::world::{Outcome, WorldError, WorldErrorKind};
@@ -45,11 +46,22 @@ impl AwsWorld {
     }
 
     pub(super) async fn announce(&self, notice: &Notice) -> Result<Outcome, WorldError> {
+        self.put_event("Tidegate Notice", notice.at, text_of(PUT, notice)?)
+            .await
+    }
+
+    /// An event of Tidegate's own, on the default bus.
+    pub(super) async fn put_event(
+        &self,
+        detail_type: &str,
+        at: Timestamp,
+        detail: String,
+    ) -> Result<Outcome, WorldError> {
         let entry = PutEventsRequestEntry::builder()
             .source("tidegate")
-            .detail_type("Tidegate Notice")
-            .time(aws_time(notice.at))
-            .detail(text_of(PUT, notice)?)
+            .detail_type(detail_type)
+            .time(aws_time(at))
+            .detail(detail)
             .build();
         let put = self
             .clients

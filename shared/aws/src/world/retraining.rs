@@ -1,13 +1,15 @@
-//! Retraining: an execution of a SageMaker pipeline.
+//! Retraining: an execution of a SageMaker pipeline, and the event that asks others.
 
 use std::collections::BTreeMap;
 
-use aws_sdk_sagemaker::types::Parameter;
-use tidegate_core::world::{Outcome, WorldError};
+use aws_sdk_sagemaker::types::{Parameter, PipelineExecutionStatus};
+use tidegate_core::world::{
+    Answer, Outcome, PipelineRun, RetrainingRequest, RunStatus, WorldError,
+};
 
 use super::AwsWorld;
 use super::values::required;
-use crate::error::failed;
+use crate::error::{failed, refused};
 
 const CALL: &str = "StartPipelineExecution";
 /// `PipelineExecutionDescription`.
@@ -40,5 +42,41 @@ impl AwsWorld {
             .map_err(failed(CALL))?;
         let arn = required(CALL, "PipelineExecutionArn", started.pipeline_execution_arn)?;
         Ok(Outcome::Started { arn })
+    }
+
+    pub(super) async fn execution(&self, arn: &str) -> Result<Answer, WorldError> {
+        let asked = self
+            .clients
+            .sagemaker
+            .describe_pipeline_execution()
+            .pipeline_execution_arn(arn)
+            .send();
+        let found = match asked.await.map_err(failed("DescribePipelineExecution")) {
+            Ok(found) => found,
+            Err(failure) if failure.is_gone() => return Ok(Answer::Missing),
+            Err(failure) => return Err(failure.into()),
+        };
+        let status = match found.pipeline_execution_status {
+            Some(PipelineExecutionStatus::Succeeded) => RunStatus::Succeeded,
+            Some(PipelineExecutionStatus::Failed) => RunStatus::Failed,
+            Some(PipelineExecutionStatus::Stopped) => RunStatus::Stopped,
+            // A status that this version doesn't know is not an end.
+            _ => RunStatus::Running,
+        };
+        Ok(Answer::Execution(Box::new(PipelineRun {
+            status,
+            failure: found.failure_reason.filter(|why| !why.is_empty()),
+        })))
+    }
+
+    /// Whoever acts on it may get it twice, and drops repeats by its `id`.
+    pub(super) async fn request_retraining(
+        &self,
+        request: &RetrainingRequest,
+    ) -> Result<Outcome, WorldError> {
+        let detail = serde_json::to_string(request)
+            .map_err(|error| refused("PutEvents", error.to_string()))?;
+        self.put_event("Tidegate Retraining Requested", request.at, detail)
+            .await
     }
 }

@@ -12,9 +12,9 @@ use tidegate_core::world::{Effect, Outcome, World};
 use crate::bench::Bench;
 
 use crate::parts::{
-    ROLE, WHY, approval, config, create_endpoint, endpoint, listened_bus, listened_topic,
-    make_pipeline, model, notice, perform, register, registered, retrain, shift, start, stop,
-    update,
+    ROLE, WHY, approval, clone_job, config, create_endpoint, endpoint, listened_bus,
+    listened_topic, make_pipeline, make_training_job, model, notice, perform, register, registered,
+    request, retrain, shift, start, stop, update,
 };
 
 /// The kinds of effect, from one list; `of` has no wildcard, so a new effect has to be listed.
@@ -47,6 +47,8 @@ kinds!(
     StartTicks,
     StopTicks,
     StartRetraining,
+    CloneTrainingJob,
+    RequestRetraining,
     Tell,
     Announce,
 );
@@ -130,6 +132,14 @@ impl Case {
                 make_pipeline(bench, &word).await;
                 retrain(&word)
             }
+            K::CloneTrainingJob => {
+                make_training_job(bench, &format!("{word}-old"), "the first").await;
+                clone_job(&word)
+            }
+            K::RequestRetraining => {
+                listened_bus(bench, &word).await;
+                request(&word)
+            }
             K::Tell => {
                 let topic = listened_topic(bench, &word).await;
                 let notice = Box::new(notice(&word));
@@ -187,6 +197,8 @@ impl Case {
             | K::StartTicks
             | K::StopTicks
             | K::StartRetraining
+            | K::CloneTrainingJob
+            | K::RequestRetraining
             | K::Tell
             | K::Announce => return false,
         }
@@ -200,7 +212,12 @@ impl Case {
         let sagemaker = &bench.clients.sagemaker;
         let word = &self.word;
         match self.kind {
-            K::RegisterPackage | K::StartRetraining | K::Tell | K::Announce => return false,
+            K::RegisterPackage
+            | K::StartRetraining
+            | K::CloneTrainingJob
+            | K::RequestRetraining
+            | K::Tell
+            | K::Announce => return false,
             K::SetApproval => self.approve_by_hand(bench, Some(WHY)).await,
             K::CreateModel => self.model_by_hand(bench, &self.package).await,
             K::DeleteModel => {
@@ -304,6 +321,8 @@ impl Case {
             // Somebody's deployment is under way.
             K::UpdateEndpoint | K::ShiftWeights => self.update_by_hand(bench, "other").await,
             K::StartTicks => self.schedule_by_hand(bench).await,
+            // A job of the name that is about something else.
+            K::CloneTrainingJob => make_training_job(bench, word, "another").await,
             // A pipeline and a topic that aren't there.
             K::StartRetraining => return Some(retrain("nothing")),
             K::Tell => {
@@ -317,6 +336,7 @@ impl Case {
             | K::DeleteEndpointConfig
             | K::DeleteEndpoint
             | K::StopTicks
+            | K::RequestRetraining
             | K::Announce => return None,
         }
         Some(self.effect.clone())
@@ -345,6 +365,8 @@ impl Case {
             | K::DeleteEndpoint
             | K::StopTicks
             | K::StartRetraining
+            | K::CloneTrainingJob
+            | K::RequestRetraining
             | K::Tell
             | K::Announce => None,
         }

@@ -32,7 +32,8 @@ impl Case {
             }
             K::StartTicks | K::StopTicks => schedules(bench, word).await,
             K::StartRetraining => executions(bench, word).await,
-            K::Tell | K::Announce => notices(bench, word).await,
+            K::CloneTrainingJob => training_job(bench, word).await,
+            K::Tell | K::Announce | K::RequestRetraining => notices(bench, word).await,
         };
         text.replace(word.as_str(), "#")
     }
@@ -131,6 +132,15 @@ async fn executions(bench: &Bench, word: &str) -> String {
         .pipeline_name(word);
     let found = list.send().await.unwrap();
     format!("{} executions", found.pipeline_execution_summaries().len())
+}
+
+async fn training_job(bench: &Bench, word: &str) -> String {
+    let describe = bench.clients.sagemaker.describe_training_job();
+    let found = describe.training_job_name(word).send().await.ok();
+    let inputs = found.as_ref().map(|job| job.input_data_config().to_vec());
+    let parameters = found.and_then(|job| job.hyper_parameters);
+    let made = bench.calls("CreateTrainingJob", &format!("\"{word}\""));
+    format!("{inputs:?} {parameters:?}, {made} made")
 }
 
 /// Receivers drop repeats by the notice's id, so that ids are what counts.

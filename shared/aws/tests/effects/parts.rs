@@ -2,13 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use aws_sdk_sagemaker::types::{
+    AlgorithmSpecification, Channel, DataSource, OutputDataConfig, ResourceConfig, S3DataSource,
+    S3DataType, StoppingCondition, Tag, TrainingInputMode, TrainingInstanceType,
+};
 use serde_json::json;
 use tidegate_core::event::Approval;
 use tidegate_core::name::{EndpointName, GroupName, JobName, PipelineName, RolloutId, StageName};
 use tidegate_core::notice::{Notice, Severity};
 use tidegate_core::pipeline::Instance;
 use tidegate_core::world::{
-    ConfigSpec, Effect, ModelSpec, Outcome, PackageSpec, VariantSpec, World,
+    ConfigSpec, Effect, ModelSpec, Outcome, PackageSpec, RetrainingRequest, TrainingClone,
+    VariantSpec, World,
 };
 
 use crate::bench::Bench;
@@ -145,6 +150,79 @@ pub(crate) fn retrain(word: &str) -> Effect {
         parameters: BTreeMap::new(),
         why: "Drift.".to_owned(),
     }
+}
+
+pub(crate) fn clone_job(word: &str) -> Effect {
+    let pair = |k: &str, v: &str| BTreeMap::from([(k.to_owned(), v.to_owned())]);
+    Effect::CloneTrainingJob(Box::new(TrainingClone {
+        name: JobName::parse(word).unwrap(),
+        like: JobName::parse(&format!("{word}-old")).unwrap(),
+        inputs: pair("train", "s3://bucket/fresh"),
+        hyperparameters: pair("depth", "7"),
+        tags: pair("tidegate:finding", word),
+    }))
+}
+
+/// A training job that is tagged with a finding.
+pub(crate) async fn make_training_job(bench: &Bench, name: &str, finding: &str) {
+    let s3 = S3DataSource::builder()
+        .s3_uri("s3://bucket/stale")
+        .s3_data_type(S3DataType::S3Prefix);
+    let source = DataSource::builder().s3_data_source(s3.build());
+    let channel = Channel::builder()
+        .channel_name("train")
+        .data_source(source.build());
+    let algorithm = AlgorithmSpecification::builder()
+        .training_image(IMAGE)
+        .training_input_mode(TrainingInputMode::File);
+    let resources = ResourceConfig::builder()
+        .instance_type(TrainingInstanceType::MlM5Large)
+        .instance_count(1)
+        .volume_size_in_gb(10);
+    let tag = Tag::builder().key("tidegate:finding").value(finding);
+    bench
+        .clients
+        .sagemaker
+        .create_training_job()
+        .training_job_name(name)
+        .algorithm_specification(algorithm.build())
+        .role_arn(ROLE)
+        .input_data_config(channel.build())
+        .output_data_config(
+            OutputDataConfig::builder()
+                .s3_output_path("s3://bucket/models")
+                .build(),
+        )
+        .resource_config(resources.build())
+        .stopping_condition(
+            StoppingCondition::builder()
+                .max_runtime_in_seconds(60)
+                .build(),
+        )
+        .hyper_parameters("depth", "5")
+        .tags(tag.build())
+        .send()
+        .await
+        .unwrap();
+}
+
+pub(crate) fn request(word: &str) -> Effect {
+    let at = "2026-01-01T00:00:00Z".parse().unwrap();
+    Effect::RequestRetraining(Box::new(RetrainingRequest {
+        id: format!("{word}/7"),
+        at,
+        pipeline: PipelineName::parse(word).unwrap(),
+        group: GroupName::parse(word).unwrap(),
+        endpoint: endpoint(word),
+        finding: "monitoring-1".to_owned(),
+        reason: WHY.to_owned(),
+        data_from: at,
+        data_to: at,
+        parent_version: None,
+        champion_job: None,
+        feature: None,
+        detail: BTreeMap::new(),
+    }))
 }
 
 pub(crate) fn notice(word: &str) -> Notice {

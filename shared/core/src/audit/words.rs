@@ -104,6 +104,12 @@ what! {
     RetrainingStarted = "retraining-started",
     /// A retraining was not started, by the policy's limits.
     RetrainingWithheld = "retraining-withheld",
+    /// A retraining ended well.
+    RetrainingEnded = "retraining-ended",
+    /// A retraining failed, or nothing was heard of its end.
+    RetrainingFailed = "retraining-failed",
+    /// A retrained model is not better than what serves.
+    DriftRemains = "drift-remains",
     /// People were told.
     Told = "told",
     /// A call to AWS failed for good.

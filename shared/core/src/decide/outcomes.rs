@@ -8,6 +8,7 @@ use crate::decision::{Decision, Note};
 use crate::event::Approval;
 use crate::ledger::{Lane, Pending};
 use crate::notice::Severity;
+use crate::retrain::{self, FINDING_KEY, PARENT_KEY};
 use crate::rollout::effect_failed;
 use crate::turn::take;
 use crate::world::{Effect, Outcome, PackageSpec, WorldError};
@@ -19,23 +20,27 @@ pub(super) fn settle(case: &Case<'_>, outcomes: &[(Pending, Outcome)], decision:
             (Effect::RegisterPackage(spec), Outcome::Registered { arn, version }) => {
                 registered(case, spec, arn, *version, decision);
             }
-            (Effect::StartRetraining { pipeline, why, .. }, Outcome::Started { arn }) => {
-                decision.notes.push(
-                    Note::new(
-                        What::RetrainingStarted,
-                        format!("The SageMaker pipeline {pipeline} runs: {why}"),
-                        json!({ "execution": arn }),
-                    )
-                    .tell(
-                        Severity::Info,
-                        format!("Retraining started: {pipeline}"),
-                        vec![why.clone(), format!("Execution: {arn}")],
-                    ),
-                );
+            (Effect::StartRetraining { token, why, .. }, Outcome::Started { arn }) => {
+                retrain::started(token, Some(arn), why, decision);
+            }
+            (Effect::CloneTrainingJob(clone), Outcome::Started { arn }) => {
+                let why = format!("A clone of {}, on fresh data.", clone.like);
+                retrain::started(token_of(pending), Some(arn), &why, decision);
+            }
+            (Effect::RequestRetraining(request), Outcome::Done) => {
+                retrain::started(&request.id, None, &request.reason, decision);
             }
             (_, Outcome::Failed(error)) => failed(case, pending, error, decision),
             _ => {}
         }
+    }
+}
+
+/// The token of a retraining's call.
+fn token_of(pending: &Pending) -> &str {
+    match &pending.lane {
+        Lane::Retraining(token) => token,
+        _ => "",
     }
 }
 
@@ -71,6 +76,15 @@ fn registered(
             "No user meets it.",
         ),
     };
+    let mut lines = vec![spec.why.clone(), next.to_owned()];
+    if let Some(finding) = spec.metadata.get(FINDING_KEY) {
+        let parent = spec.metadata.get(PARENT_KEY);
+        let instead = parent.map(|v| format!(", to take the place of {v}"));
+        lines.push(format!(
+            "It was trained again after {finding}{}.",
+            instead.unwrap_or_default()
+        ));
+    }
     decision.notes.push(
         Note::new(
             what,
@@ -84,7 +98,7 @@ fn registered(
         .tell(
             severity,
             format!("{version} of {} is {verdict}", spec.group),
-            vec![spec.why.clone(), next.to_owned()],
+            lines,
         ),
     );
 }
@@ -108,6 +122,11 @@ fn failed(case: &Case<'_>, pending: &Pending, error: &WorldError, decision: &mut
             take(case, rollout, moves, decision);
             return;
         }
+    }
+    if let Lane::Retraining(token) = &pending.lane
+        && retrain::could_not_start(case, token, error, decision)
+    {
+        return;
     }
     let note = Note::new(
         What::EffectFailed,

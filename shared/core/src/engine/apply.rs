@@ -56,6 +56,7 @@ pub async fn apply<L: Ledger>(
         if let Some(old) = &old {
             follow_endpoints(&mut head, &old.policy, &policy);
         }
+        head.watch(&policy.monitor.schedules);
         let version = applied.version;
         let expected = head.version;
         let now = head.now.map_or(now, |before| before.max(now));

@@ -160,6 +160,12 @@ impl Effect {
             }
             Self::StartTicks { rollout, .. } => format!("CreateSchedule for {rollout}"),
             Self::StopTicks { rollout } => format!("DeleteSchedule of {rollout}"),
+            Self::CloneTrainingJob(clone) => {
+                format!("CreateTrainingJob {} like {}", clone.name, clone.like)
+            }
+            Self::RequestRetraining(request) => {
+                format!("PutEvents: a retraining for {}", request.endpoint)
+            }
             Self::StartRetraining { pipeline, .. } => format!("StartPipelineExecution {pipeline}"),
             Self::Tell { notice, .. } => format!("Publish \"{}\"", notice.headline),
             Self::Announce { notice } => format!("PutEvents \"{}\"", notice.headline),

@@ -39,6 +39,13 @@ pub(super) async fn route<L: Ledger, W: World>(
         Kind::Monitoring {
             schedule, endpoint, ..
         } => monitoring(ledger, world, schedule, endpoint.as_ref()).await,
+        Kind::Execution { arn, .. } => {
+            let name = arn.to_ascii_lowercase();
+            Ok(match find(ledger, RouteKind::Execution, name).await? {
+                Some(group) => Routed::To(group),
+                None => Routed::Nowhere(format!("{arn} is no retraining of a pipeline")),
+            })
+        }
         Kind::Housekeeping => Ok(Routed::Nowhere(
             "housekeeping looks after every pipeline with something unfinished".to_owned(),
         )),

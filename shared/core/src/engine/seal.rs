@@ -95,6 +95,8 @@ pub(super) fn seal(
         done,
         finished: decision.finished,
         jobs: decision.jobs,
+        routes: decision.routes,
+        dropped_routes: decision.dropped_routes,
         ..Commit::of(expected, head)
     }
 }

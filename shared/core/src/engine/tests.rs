@@ -4,10 +4,12 @@
 
 mod chaos;
 mod edges;
+mod findings;
 mod found;
 mod housekeeping;
 mod judging;
 mod memory;
 mod observe;
+mod retraining;
 mod stories;
 mod town;

@@ -47,6 +47,10 @@ pub fn describe(event: &Event) -> String {
              was scheduled for {}.",
             event.at
         ),
+        Kind::Execution { arn, status } => {
+            let id = arn.rsplit(":pipeline/").next().unwrap_or(arn);
+            format!("The pipeline execution {id} is {status}.")
+        }
         Kind::Housekeeping => format!(
             "It is time to look after what is unfinished anywhere; it was scheduled for {}.",
             event.at

@@ -14,6 +14,7 @@ pub(super) fn kind(root: &Object<'_>, source: &str, detail_type: &str) -> Result
         "sagemakerendpointstatechange" => endpoint,
         "sagemakerprocessingjobstatechange" => processing_job,
         "sagemakermonitoringschedulestatechange" => monitoring_schedule,
+        "sagemakermodelbuildingpipelineexecutionstatuschange" => execution,
         other => return Ok(unhandled(source, detail_type, why_not(other))),
     };
     let detail = root.need_object("detail", "it holds what changed")?;
@@ -41,10 +42,9 @@ fn why_not(folded: &str) -> &'static str {
         "sagemakermodelcardstatechange" => {
             "a model card is a document about a model; approval is on the model package"
         }
-        "sagemakermodelbuildingpipelineexecutionstatuschange"
-        | "sagemakermodelbuildingpipelineexecutionstepstatuschange" => {
-            "pipeline executions are not acted on yet; the training jobs and model packages that \
-             they make send events of their own"
+        "sagemakermodelbuildingpipelineexecutionstepstatuschange" => {
+            "a pipeline's steps are not acted on; the training jobs and model packages that they \
+             make send events of their own"
         }
         "sagemakermodelstatechange" => {
             "a model serves nothing until an endpoint uses it; the endpoint sends its own events"
@@ -211,6 +211,7 @@ fn processing_job(_root: &Object<'_>, detail: &Object<'_>) -> Result<Read, Event
     let exit = detail.prose("ExitMessage");
     let outcome = match fold(&status).as_str() {
         "failed" => MonitoringOutcome::Failed(reason(&[detail.prose("FailureReason"), exit])),
+        "stopped" => MonitoringOutcome::Failed(stopped(&[detail.prose("FailureReason"), exit])),
         "completed" if fold(&exit).starts_with("completedwithviolations") => {
             MonitoringOutcome::Violations
         }
@@ -222,6 +223,20 @@ fn processing_job(_root: &Object<'_>, detail: &Object<'_>) -> Result<Read, Event
         job,
         outcome,
     }))
+}
+
+fn execution(_root: &Object<'_>, detail: &Object<'_>) -> Result<Read, EventError> {
+    let arn = detail.need_text("pipelineExecutionArn", "it names the execution")?;
+    let status = detail.need_text(
+        "currentPipelineExecutionStatus",
+        "it says whether the execution ended",
+    )?;
+    if matches!(fold(&status).as_str(), "executing" | "stopping") {
+        return Ok(Read::Nothing(format!(
+            "the pipeline execution {arn} is not over"
+        )));
+    }
+    Ok(Read::Kind(Kind::Execution { arn, status }))
 }
 
 fn monitoring_schedule(root: &Object<'_>, detail: &Object<'_>) -> Result<Read, EventError> {
@@ -262,6 +277,7 @@ fn monitoring_schedule(root: &Object<'_>, detail: &Object<'_>) -> Result<Read, E
     let outcome = match ended.as_deref() {
         Some("completedwithviolations") => MonitoringOutcome::Violations,
         Some("failed") => MonitoringOutcome::Failed(reason(&[failure])),
+        Some("stopped") => MonitoringOutcome::Failed(stopped(&[failure])),
         _ if schedule_failed => {
             MonitoringOutcome::Failed(reason(&[detail.prose("FailureReason"), failure]))
         }
@@ -290,6 +306,15 @@ fn reason(candidates: &[String]) -> String {
         .find(|text| !text.trim().is_empty())
         .cloned()
         .unwrap_or_else(|| "SageMaker gives no reason".to_owned())
+}
+
+/// Why a monitoring job was stopped, which is not to have found nothing.
+fn stopped(candidates: &[String]) -> String {
+    let said = candidates.iter().find(|text| !text.trim().is_empty());
+    said.map_or_else(
+        || "it was stopped before it ended".to_owned(),
+        |why| format!("it was stopped: {why}"),
+    )
 }
 
 /// A thing's name with the key it was found under: its own field, else its ARN's last part, else

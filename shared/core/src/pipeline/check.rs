@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::walk::join;
-use super::{CustomMetric, Guard, GuardMetric, Policy, Stage};
+use super::{CustomMetric, Guard, GuardMetric, Policy, Retrain, Stage, TEMPLATE_NAMES, Training};
 
 /// Calls `error` with the dotted key and the message for each rule that is broken.
 pub(super) fn check(policy: &Policy, mut error: impl FnMut(&str, String)) {
@@ -17,6 +17,7 @@ pub(super) fn check(policy: &Policy, mut error: impl FnMut(&str, String)) {
             );
         }
     }
+    check_monitor(policy, &mut error);
     let mut names = BTreeMap::new();
     let mut endpoints = BTreeMap::new();
     for (index, stage) in policy.stages.iter().enumerate() {
@@ -36,6 +37,72 @@ pub(super) fn check(policy: &Policy, mut error: impl FnMut(&str, String)) {
         }
         check_stage(stage, &format!("stage[{index}]"), &mut error);
     }
+}
+
+fn check_monitor(policy: &Policy, error: &mut impl FnMut(&str, String)) {
+    let Some(on_drift) = &policy.monitor.on_drift else {
+        return;
+    };
+    let path = "monitor.on_drift";
+    match (on_drift.cost_usd_each, on_drift.cost_cap_usd_per_month) {
+        (Some(_), None) | (None, Some(_)) => error(
+            path,
+            "give both cost_usd_each and cost_cap_usd_per_month, or none".to_owned(),
+        ),
+        _ => {}
+    }
+    for (key, text) in on_drift.retrain.texts() {
+        if let Some(name) = unknown_name(text) {
+            error(
+                &format!("{path}.retrain.{key}"),
+                format!(
+                    "has {{{name}}}, which nothing is filled in for; there are {}",
+                    TEMPLATE_NAMES
+                        .iter()
+                        .map(|name| format!("{{{name}}}"))
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                ),
+            );
+        }
+    }
+    let Retrain::TrainingJob { training_job } = &on_drift.retrain else {
+        return;
+    };
+    let prefix = &training_job.name_prefix;
+    let at = format!("{path}.retrain.training_job.name_prefix");
+    if prefix.len() > LONGEST_PREFIX {
+        error(
+            &at,
+            format!(
+                "has {} characters; at most {LONGEST_PREFIX} leave room for the rest of a job's name",
+                prefix.len()
+            ),
+        );
+    }
+    if let Training::JobPrefix(jobs) = policy.training_rule()
+        && !format!("{}-", prefix.trim_end_matches('-')).starts_with(&jobs)
+    {
+        error(
+            &at,
+            format!(
+                "does not begin with {jobs:?}, by which pipeline.training knows its jobs: the \
+                 retrained model would not be known"
+            ),
+        );
+    }
+}
+
+/// What is in braces and has the form of a name, but is none of those that are filled in.
+fn unknown_name(text: &str) -> Option<&str> {
+    let inner = text
+        .split('{')
+        .skip(1)
+        .filter_map(|rest| Some(rest.split_once('}')?.0));
+    let is_name =
+        |name: &&str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    let mut names = inner.filter(is_name);
+    names.find(|name| !TEMPLATE_NAMES.contains(name))
 }
 
 fn check_stage(stage: &Stage, path: &str, error: &mut impl FnMut(&str, String)) {
@@ -160,6 +227,8 @@ fn check_custom(custom: &CustomMetric, path: &str, error: &mut impl FnMut(&str, 
     }
 }
 
+/// The longest start of a training job's name that leaves room for the rest.
+const LONGEST_PREFIX: usize = 40;
 /// The longest name of an endpoint or a variant.
 const LONGEST_NAME: usize = 63;
 /// The longest value of a dimension.

@@ -7,8 +7,9 @@ use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
-use super::Policy;
 use super::form::Form;
+use super::{CloneRetrain, EventRetrain, Policy};
+use crate::finding::FindingKind;
 
 /// The JSON Schema (draft 2020-12) of a policy file.
 pub fn schema() -> Value {
@@ -88,6 +89,7 @@ macro_rules! forms {
 
 forms! {
     aws_name "aws-name";
+    name_prefix "name-prefix";
     evaluation "evaluation";
     image "image";
     role_arn "role-arn";
@@ -138,12 +140,69 @@ pub(super) fn dimensions(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+pub(super) fn finding_alarms(generator: &mut SchemaGenerator) -> Schema {
+    let kind = generator.subschema_for::<FindingKind>();
+    json_schema!({
+        "type": "object",
+        "propertyNames": {"type": "string", "format": "word"},
+        "additionalProperties": kind,
+        "maxProperties": 100,
+    })
+}
+
 pub(super) fn parameters(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
         "propertyNames": {"type": "string", "format": "parameter"},
         "additionalProperties": {"type": "string", "maxLength": 1024},
         "maxProperties": 200,
+    })
+}
+
+pub(super) fn inputs(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "propertyNames": {"type": "string", "format": "parameter"},
+        "additionalProperties": {"type": "string", "format": "s3-uri"},
+        "maxProperties": 20,
+    })
+}
+
+pub(super) fn hyperparameters(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "propertyNames": {"type": "string", "format": "word"},
+        "additionalProperties": {"type": "string", "maxLength": 2500},
+        "maxProperties": 100,
+    })
+}
+
+pub(super) fn retrain(generator: &mut SchemaGenerator) -> Schema {
+    let described = |description: &str, mut schema: Schema| {
+        schema.insert("description".to_owned(), json!(description));
+        schema
+    };
+    let pipeline = described("The SageMaker pipeline's name.", aws_name(generator));
+    let parameters = described(
+        "Parameters of the pipeline's execution; at most 200.",
+        parameters(generator),
+    );
+    let training_job = generator.subschema_for::<CloneRetrain>();
+    let event = generator.subschema_for::<EventRetrain>();
+    json_schema!({
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {
+            "pipeline": pipeline,
+            "parameters": parameters,
+            "training_job": training_job,
+            "event": event,
+        },
+        "oneOf": [
+            {"required": ["pipeline"]},
+            {"required": ["training_job"]},
+            {"required": ["event"]},
+        ],
     })
 }
 

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod mistakes;
+mod retraining;
 
 use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, proptest};
 use proptest::strategy::Strategy as Generator;

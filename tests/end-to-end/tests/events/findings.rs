@@ -8,7 +8,7 @@ use aws_sdk_sagemaker::types::{
     MonitoringS3Output, MonitoringScheduleConfig, ProcessingInstanceType, ScheduleConfig,
 };
 use jiff::{SignedDuration, Timestamp};
-use serde_json::json;
+use serde_json::{Value, json};
 use tidegate_core::audit::What;
 use tidegate_core::rollout::{Cause, Phase, Rollout};
 use tidegate_end_to_end::clients;
@@ -207,30 +207,76 @@ async fn drift_starts_one_retraining(book: &mut Book) -> Result<()> {
     watch(&book.world).await?;
     make_retraining(&book.world).await?;
 
+    // Data that does not fit the schema is told, whatever drifted with it.
+    find(
+        book,
+        &[
+            ("country", "missing_column_check"),
+            ("amount", "baseline_drift_check"),
+        ],
+    )
+    .await?;
+    ensure!(
+        executions(&book.world).await? == 0,
+        "a schema error started a retraining"
+    );
+    let told = book.notice(DRIFTING, "violation-seen")?;
+    ensure!(
+        told.text.contains("a retraining would learn the error"),
+        "people were told: {}",
+        told.text
+    );
+
+    book.world.admin().advance(3_600).await?;
     violation(book, "amount").await?;
     ensure!(
         executions(&book.world).await? == 1,
         "{} retrainings were started by the first finding",
         executions(&book.world).await?
     );
-    let told = book.notice(DRIFTING, "violation-seen")?;
+    let told = book.told_of(DRIFTING);
+    let told = told
+        .iter()
+        .find(|t| t.text.contains("amount (0.41, limit 0.1)"));
     ensure!(
-        told.text.contains("amount") && told.text.contains("0.41"),
+        told.is_some(),
+        "people were told: {:#?}",
+        book.told_of(DRIFTING)
+    );
+
+    // Its step can't be run here.
+    book.until("the retraining's end is heard of", 30, async |world| {
+        let failed = written(world, DRIFTING, What::RetrainingFailed).await?;
+        Ok(failed.into_iter().next())
+    })
+    .await?;
+    book.world.pass_minutes(2).await?;
+    book.listen().await?;
+    let told = book.notice(DRIFTING, "retraining-failed")?;
+    ensure!(
+        told.text.contains("Step failure"),
         "people were told: {}",
         told.text
     );
 
-    book.world.admin().advance(3_600).await?;
-    violation(book, "country").await?;
+    for feature in ["country", "age"] {
+        book.world.admin().advance(3_600).await?;
+        violation(book, feature).await?;
+    }
     ensure!(
         executions(&book.world).await? == 1,
         "a second retraining was started within the cooldown"
     );
     let withheld = written(&book.world, DRIFTING, What::RetrainingWithheld).await?;
     ensure!(
-        withheld.len() == 1 && withheld[0].why.contains("less than 24 hours ago"),
+        withheld.len() == 2 && withheld[0].why.contains("less than 24 hours ago"),
         "what was withheld was written down as {withheld:#?}"
     );
+    let all = book.told_of(DRIFTING);
+    let of_withheld = all
+        .iter()
+        .filter(|t| t.what.as_deref() == Some("retraining-withheld"));
+    ensure!(of_withheld.count() == 1, "people were told {all:#?}");
     let told = book.notice(DRIFTING, "retraining-withheld")?;
     ensure!(
         told.text.contains("less than 24 hours ago"),
@@ -246,13 +292,25 @@ async fn drift_starts_one_retraining(book: &mut Book) -> Result<()> {
 
 /// A monitoring job finds that a feature has drifted.
 async fn violation(book: &mut Book, feature: &str) -> Result<()> {
-    let violations = json!([{
-        "feature_name": feature,
-        "constraint_check_type": "baseline_drift_check",
-        "description": "Baseline drift distance: 0.41 exceeds threshold: 0.1",
-    }]);
+    find(book, &[(feature, "baseline_drift_check")]).await
+}
+
+/// A monitoring job finds these features amiss, by these checks.
+async fn find(book: &mut Book, found: &[(&str, &str)]) -> Result<()> {
+    let violations: Vec<Value> = found
+        .iter()
+        .map(|(feature, check)| {
+            json!({
+                "feature_name": feature, "constraint_check_type": check,
+                "description": "Baseline drift distance: 0.41 exceeds threshold: 0.1",
+            })
+        })
+        .collect();
     let world = &book.world;
-    world.admin().violation(SCHEDULE, &violations).await?;
+    world
+        .admin()
+        .violation(SCHEDULE, &json!(violations))
+        .await?;
     // It is told in two events, each sent and delivered twice.
     world.pass_minutes(3).await?;
     book.listen().await

@@ -9,5 +9,6 @@ mod common;
 mod crash;
 mod findings;
 mod registration;
+mod retrained;
 mod senders;
 mod unreadable;

@@ -56,7 +56,7 @@ async fn a_training_job_is_registered_once_and_judged_by_what_can_be_read() {
 }
 
 /// The sample project, its data where its jobs look for it.
-async fn project(world: &World) -> Result<Project> {
+pub(crate) async fn project(world: &World) -> Result<Project> {
     let project = Project::read(&world.place, "tumours")?;
     let data = world.run.path().join("export");
     project.export(&world.place, &data).await?;

@@ -173,13 +173,13 @@ impl Town {
             job.clone(),
             Findings {
                 job: job.clone(),
-                report: None,
                 data_since: Some(time_of(since)),
                 violations: vec![Violation {
                     feature: "amount".to_owned(),
                     check: "baseline_drift_check".to_owned(),
                     description: "distance: 0.4 exceeds threshold: 0.1".to_owned(),
                 }],
+                ..Findings::default()
             },
         );
         self.post(

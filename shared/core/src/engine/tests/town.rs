@@ -7,12 +7,13 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::event::{Approval, EndpointStatus, JobStatus};
 use crate::evidence::Counts;
-use crate::name::{EndpointName, GroupName, JobName, PackageVersion, RolloutId};
+use crate::name::{EndpointName, GroupName, JobName, PackageVersion, RolloutId, ScheduleName};
 use crate::notice::Notice;
 use crate::world::{
     Answer, ConfigSpec, ConfigVariant, Effect, Endpoint, EndpointConfig, Findings, MinuteCounts,
-    Model, Outcome, Package, Question, SmokeAnswer, TrainingJob, Variant, VariantSpec, Violation,
-    World, WorldError, WorldErrorKind,
+    Model, MonitoringSchedule, Outcome, Package, PipelineRun, Question, RetrainingRequest,
+    RunStatus, SmokeAnswer, TrainingClone, TrainingJob, Variant, VariantSpec, Violation, World,
+    WorldError, WorldErrorKind,
 };
 
 /// What a test wants to go wrong.
@@ -63,6 +64,20 @@ pub(super) struct State {
     pub(super) deployments: Vec<(String, bool)>,
     /// Endpoints whose weights somebody else set.
     pub(super) reweighted: BTreeSet<EndpointName>,
+    /// What monitoring jobs find, if not drift of one feature.
+    pub(super) violations: Option<Vec<Violation>>,
+    /// Why the reports of monitoring jobs can't be read.
+    pub(super) unreadable: Option<String>,
+    /// Executions of SageMaker pipelines, by ARN.
+    pub(super) executions: BTreeMap<String, PipelineRun>,
+    /// Training jobs that were cloned.
+    pub(super) clones: Vec<TrainingClone>,
+    /// Events that asked for a retraining.
+    pub(super) requests: Vec<RetrainingRequest>,
+    /// Objects in S3.
+    pub(super) objects: BTreeMap<String, String>,
+    /// Monitoring schedules.
+    pub(super) monitors: BTreeMap<ScheduleName, MonitoringSchedule>,
     pub(super) faults: Faults,
 }
 
@@ -94,6 +109,13 @@ impl Town {
             wrongs: Vec::new(),
             deployments: Vec::new(),
             reweighted: BTreeSet::new(),
+            violations: None,
+            unreadable: None,
+            executions: BTreeMap::new(),
+            clones: Vec::new(),
+            requests: Vec::new(),
+            objects: BTreeMap::new(),
+            monitors: BTreeMap::new(),
             faults: Faults::default(),
         }))
     }
@@ -360,13 +382,16 @@ impl World for Town {
             }),
             Question::Violations { job } => Answer::Violations(Box::new(Findings {
                 job: job.clone(),
-                report: None,
                 data_since: Some(state.now - SignedDuration::from_mins(5)),
-                violations: vec![Violation {
-                    feature: "amount".to_owned(),
-                    check: "baseline_drift_check".to_owned(),
-                    description: "distance: 0.4 exceeds threshold: 0.1".to_owned(),
-                }],
+                violations: state.violations.clone().unwrap_or_else(|| {
+                    vec![Violation {
+                        feature: "amount".to_owned(),
+                        check: "baseline_drift_check".to_owned(),
+                        description: "distance: 0.4 exceeds threshold: 0.1".to_owned(),
+                    }]
+                }),
+                unreadable: state.unreadable.clone(),
+                ..Findings::default()
             })),
             Question::Model { name } if state.models.contains(name) => {
                 Answer::Model(Box::new(Model {
@@ -376,9 +401,21 @@ impl World for Town {
                     environment: BTreeMap::new(),
                 }))
             }
-            Question::Model { .. } | Question::Object { .. } | Question::MonitoringSchedule(_) => {
-                Answer::Missing
+            Question::Execution { arn } => {
+                state.executions.get(arn).map_or(Answer::Missing, |run| {
+                    Answer::Execution(Box::new(run.clone()))
+                })
             }
+            Question::Object { uri } => state
+                .objects
+                .get(uri)
+                .map_or(Answer::Missing, |text| Answer::Object(text.clone())),
+            Question::MonitoringSchedule(name) => {
+                state.monitors.get(name).map_or(Answer::Missing, |monitor| {
+                    Answer::MonitoringSchedule(Box::new(monitor.clone()))
+                })
+            }
+            Question::Model { .. } => Answer::Missing,
         })
     }
 
@@ -392,6 +429,7 @@ impl World for Town {
             Effect::RegisterPackage(_) => "RegisterPackage",
             Effect::Tell { .. } => "Tell",
             Effect::StartTicks { .. } => "StartTicks",
+            Effect::StartRetraining { .. } => "StartPipelineExecution",
             Effect::SetApproval { .. } => "SetApproval",
             _ => "other",
         };
@@ -465,9 +503,23 @@ impl World for Town {
             }
             Effect::StartRetraining { token, .. } => {
                 state.retrainings.insert(token.clone());
-                return Ok(Outcome::Started {
-                    arn: format!("arn:execution/{token}"),
-                });
+                let arn = format!("arn:execution/{token}");
+                let run = PipelineRun {
+                    status: RunStatus::Running,
+                    failure: None,
+                };
+                state.executions.entry(arn.clone()).or_insert(run);
+                return Ok(Outcome::Started { arn });
+            }
+            Effect::CloneTrainingJob(clone) => {
+                state.retrainings.insert(clone.name.to_string());
+                let arn = format!("arn:training-job/{}", clone.name);
+                state.clones.push((**clone).clone());
+                return Ok(Outcome::Started { arn });
+            }
+            Effect::RequestRetraining(request) => {
+                state.retrainings.insert(request.id.clone());
+                state.requests.push((**request).clone());
             }
             Effect::Tell { notice, .. } => state.notices.push((**notice).clone()),
             Effect::Announce { .. } => {}
