@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::audit::What;
-use crate::candidate::{Candidate, JOB_KEY, METRIC_KEY};
+use crate::candidate::{JOB_KEY, METRIC_KEY};
 use crate::case::Case;
 use crate::decision::{Decision, Note};
 use crate::event::{Approval, JobStatus};
@@ -21,6 +21,10 @@ use crate::notice::Severity;
 use crate::observe;
 use crate::retrain::{self, Ancestry, FINDING_KEY, PARENT_KEY};
 use crate::world::{Effect, Package, PackageSpec, Question, TrainingJob};
+
+mod champion;
+
+use champion::{champion_evaluation_uri, champion_metrics, drift_remains};
 
 /// How much of a package's metadata metrics may take, of SageMaker's 50 pairs.
 const METRIC_PAIRS: usize = 45;
@@ -76,47 +80,11 @@ fn evaluation_uri(case: &Case<'_>, job: &TrainingJob) -> Option<String> {
     Some(of_job(template, job))
 }
 
-/// Where the champion's metrics on the data of this job are; none if there is no champion.
-fn champion_evaluation_uri(case: &Case<'_>, job: &TrainingJob) -> Option<String> {
-    let template = case.policy().gate.champion_evaluation.as_ref()?;
-    champion(case).map(|_| of_job(template, job))
-}
-
 fn of_job(template: &str, job: &TrainingJob) -> String {
     let output = format!("{}/{}/output", job.output.trim_end_matches('/'), job.name);
     template
         .replace("{job}", job.name.as_str())
         .replace("{output}", &output)
-}
-
-/// The version to beat: what serves the last stage that serves anything.
-fn champion<'a>(case: &Case<'a>) -> Option<&'a Candidate> {
-    let champions = &case.snapshot.head.champions;
-    case.stages()
-        .filter_map(|s| champions.get(&s.name))
-        .last()
-        .map(|c| &c.candidate)
-}
-
-/// The champion's metrics: on the candidate's data where the training says so, else those that it
-/// was registered with; and which they are, where the policy asks for the former.
-fn champion_metrics(case: &Case<'_>, job: &TrainingJob) -> (Option<Metrics>, Option<String>) {
-    let old = champion(case).map(|c| c.metrics.clone());
-    let Some(uri) = champion_evaluation_uri(case, job) else {
-        return (old, None);
-    };
-    let why_old = match case.facts.object(&uri) {
-        Known::Is(text) => match gate::metrics_from_evaluation(text) {
-            Ok(metrics) => {
-                let said = format!("the champion's metrics are those on the same data, {uri}");
-                return (Some(metrics), Some(said));
-            }
-            Err(error) => format!("{uri} can't be read: {error}"),
-        },
-        Known::Missing | Known::NotAsked => format!("{uri} does not exist"),
-    };
-    let said = format!("the champion's metrics are those that it was registered with: {why_old}");
-    (old, Some(said))
 }
 
 /// Gates the job's model, once.
@@ -188,16 +156,7 @@ fn gate(case: &Case<'_>, job: &TrainingJob, decision: &mut Decision) {
         );
     };
     let Some(image) = own_image(case, job).or_else(|| champion_image(case).ok().flatten()) else {
-        return unusable(
-            job,
-            "has no image to serve it",
-            format!(
-                "The training image {} does not serve, no version serves yet whose image could be \
-                 taken, and the policy names none. Set `image` in [serve] and send the event again.",
-                job.image.as_deref().unwrap_or("(an algorithm's)")
-            ),
-            decision,
-        );
+        return unusable(job, "has no image to serve it", no_image(job), decision);
     };
     let (champion, which) = champion_metrics(case, job);
     let policy = case.policy();
@@ -205,21 +164,15 @@ fn gate(case: &Case<'_>, job: &TrainingJob, decision: &mut Decision) {
     let judgement = gate::judge(&policy.gate, &metrics, champion.as_ref());
     // The gate has said so of those; JSON has no word for them.
     metrics.retain(|_, value| value.is_finite());
-    let (approval, why) = match &problem {
-        Some(problem) => (Approval::Rejected, problem.clone()),
-        None => (
-            judgement.approval(policy.gate.approval),
-            [Some(judgement.sentence()), which]
-                .into_iter()
-                .flatten()
-                .collect::<Vec<_>>()
-                .join("; "),
-        ),
+    let (approval, why) = match (&problem, which) {
+        (Some(problem), _) => (Approval::Rejected, problem.clone()),
+        (None, which) => {
+            let which = which.map(|which| format!("; {which}")).unwrap_or_default();
+            let why = format!("{}{which}", judgement.sentence());
+            (judgement.approval(policy.gate.approval), why)
+        }
     };
     let ancestry = retrain::ancestry(&decision.head, job);
-    let origin = ancestry
-        .as_ref()
-        .map(|a| json!({ "finding": a.finding, "parent": a.parent }));
     let record = JobRecord {
         job: job.name.clone(),
         at: case.now,
@@ -232,7 +185,7 @@ fn gate(case: &Case<'_>, job: &TrainingJob, decision: &mut Decision) {
     decision.notes.push(Note::new(
         What::CandidateGated,
         format!("The model of {} {is_to_be} {approval:?}: {why}", job.name),
-        json!({ "job": job.arn, "metrics": metrics, "checks": judgement.checks, "champion": champion, "retrained": origin }),
+        json!({ "job": job.arn, "metrics": metrics, "checks": judgement.checks, "champion": champion, "retrained": ancestry }),
     ));
     if let Some(ancestry) = ancestry.as_ref().filter(|_| approval == Approval::Rejected) {
         decision.notes.push(drift_remains(job, ancestry, &why));
@@ -288,26 +241,11 @@ fn gate(case: &Case<'_>, job: &TrainingJob, decision: &mut Decision) {
     ));
 }
 
-/// A retrained model is not better than what serves: it is not shipped, and what led to it is there
-/// still.
-fn drift_remains(job: &TrainingJob, ancestry: &Ancestry, why: &str) -> Note {
-    let endpoint = &ancestry.endpoint;
-    let line = format!(
-        "The model of {}, trained again after {}, is not shipped: {why}.",
-        job.name, ancestry.finding
-    );
-    let next = "What serves stays, and what led to the retraining remains. Look at the data, the \
-                features or the thresholds.";
-    Note::new(
-        What::DriftRemains,
-        line.clone(),
-        json!({ "job": job.arn, "finding": ancestry.finding, "parent": ancestry.parent }),
-    )
-    .endpoint(endpoint)
-    .tell(
-        Severity::Action,
-        format!("Drift remains on {endpoint}: the retrained model is not good enough"),
-        vec![line, next.to_owned()],
+fn no_image(job: &TrainingJob) -> String {
+    format!(
+        "The training image {} does not serve, no version serves yet whose image could be taken, \
+         and the policy names none. Set `image` in [serve] and send the event again.",
+        job.image.as_deref().unwrap_or("(an algorithm's)")
     )
 }
 

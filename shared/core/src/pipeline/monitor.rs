@@ -184,7 +184,7 @@ pub enum Retrain {
         /// What is other than in the champion's.
         training_job: CloneRetrain,
     },
-    /// An event, for a state machine or a CodePipeline to start on.
+    /// An event, for a state machine or a `CodePipeline` to start on.
     Event {
         /// What the event says besides.
         event: EventRetrain,

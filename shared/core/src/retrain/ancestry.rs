@@ -3,6 +3,8 @@
 //! A training job tells by its tags, else by its name (a clone's is known, jobs of a SageMaker
 //! pipeline are called `pipelines-<execution>-...`), else by the time in which it was created.
 
+use serde::Serialize;
+
 use super::{Retraining, Run};
 use crate::head::Head;
 use crate::name::EndpointName;
@@ -18,7 +20,7 @@ pub(crate) const PARENT_KEY: &str = "tidegate:parent";
 const PIPELINES: &str = "pipelines-";
 
 /// Where a retrained model comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Ancestry {
     /// The finding, in the characters of a tag.
     pub(crate) finding: String,

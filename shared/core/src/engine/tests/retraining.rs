@@ -419,12 +419,12 @@ async fn housekeeping_deals_with_a_finding_that_no_event_told_of_once() {
         newest_violating_job: Some(job.to_owned()),
         newest_violating_at: Some(story.now() - SignedDuration::from_hours(hours)),
     };
-    let (stale, fresh) = (monitor("monitoring-0", 25), monitor("monitoring-1", 0));
+    let (old, fresh) = (monitor("monitoring-0", 25), monitor("monitoring-1", 0));
     let set = |story: &Story, monitor: MonitoringSchedule| {
         let mut state = story.town.0.lock().unwrap();
         state.monitors.insert(schedule.clone(), monitor);
     };
-    set(&story, stale);
+    set(&story, old);
     story.housekeeping().await;
     assert_eq!(started(&story), 0, "it is from before");
     set(&story, fresh);
