@@ -93,6 +93,10 @@ class OurTemplate(unittest.TestCase):
             heard,
             {
                 ("SageMaker Training Job State Change", "training-complete"),
+                (
+                    "SageMaker Model Building Pipeline Execution Status Change",
+                    "training-complete",
+                ),
                 ("SageMaker Model Package State Change", "package-approved"),
                 ("SageMaker Endpoint State Change", "canary-shift"),
                 ("SageMaker Processing Job State Change", "monitor-violation"),
