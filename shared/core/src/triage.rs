@@ -22,7 +22,7 @@ use crate::observe;
 use crate::pipeline::{OnAlarm, Stage};
 use crate::rollout::{Cause, Reason, Rollout};
 use crate::turn::take_back;
-use crate::world::{Findings, Question};
+use crate::world::{Answer, Findings, Question};
 
 mod react;
 mod watch;
@@ -319,7 +319,7 @@ fn violation(
         Known::Is(findings) => findings.clone(),
         Known::Missing | Known::NotAsked => Findings {
             job: job.to_owned(),
-            unreadable: Some(format!("the job {job} does not exist any more")),
+            unreadable: Some(why_unknown(case, job)),
             ..Findings::default()
         },
     };
@@ -350,6 +350,19 @@ fn violation(
         format!("{schedule} found violations"),
         lines,
     ));
+}
+
+/// Why nothing is known of what a job found.
+fn why_unknown(case: &Case<'_>, job: &str) -> String {
+    let question = Question::Violations {
+        job: job.to_owned(),
+    };
+    match case.facts.answer(&question) {
+        Some(Answer::Refused(error)) => {
+            format!("AWS refused {}: {}", error.call, error.message)
+        }
+        _ => format!("the job {job} does not exist any more"),
+    }
 }
 
 /// What a monitoring job found.

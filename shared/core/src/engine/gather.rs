@@ -16,7 +16,13 @@ const TURNS: u32 = 6;
 fn is_decided_on(question: &Question) -> bool {
     matches!(
         question,
-        Question::Smoke { .. } | Question::Minutes { .. } | Question::Hours { .. }
+        Question::Smoke { .. }
+            | Question::Minutes { .. }
+            | Question::Hours { .. }
+            // Housekeeping asks these beside what a rollout needs.
+            | Question::Execution { .. }
+            | Question::MonitoringSchedule(_)
+            | Question::Violations { .. }
     )
 }
 

@@ -13,7 +13,7 @@ use crate::head::Head;
 use crate::ledger::{Route, RouteKind};
 use crate::name::JobName;
 use crate::notice::Severity;
-use crate::world::{Question, RunStatus, WorldError};
+use crate::world::{Answer, Question, RunStatus, WorldError};
 
 /// How a retraining ended.
 enum End {
@@ -74,6 +74,13 @@ pub(crate) fn follow(case: &Case<'_>, decision: &mut Decision) {
 }
 
 fn end_of_execution(case: &Case<'_>, arn: &str) -> Option<End> {
+    let question = Question::Execution {
+        arn: arn.to_owned(),
+    };
+    if matches!(case.facts.answer(&question), Some(Answer::Refused(_))) {
+        // What can't be seen may run still; it is given up in time.
+        return None;
+    }
     let run = match case.facts.execution(arn) {
         Known::NotAsked => return None,
         Known::Missing => return Some(End::Badly("it does not exist any more".to_owned())),

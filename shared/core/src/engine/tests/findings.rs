@@ -8,7 +8,7 @@ use crate::event::Approval;
 use crate::ledger::Ledger;
 use crate::notice::{Notice, Severity};
 use crate::pipeline;
-use crate::world::Violation;
+use crate::world::{Violation, WorldErrorKind};
 
 /// A story under the usual policy with these lines in `[monitor]`.
 pub(super) async fn with_monitor(lines: &str) -> Story {
@@ -215,6 +215,19 @@ async fn an_alarm_of_ones_own_is_a_finding_of_the_kind_that_the_policy_says() {
     assert_eq!(retrainings(&story), 0);
     alarm(&mut story, "our-psi", "psi").await;
     assert_eq!(retrainings(&story), 1);
+    story.check();
+}
+
+#[tokio::test]
+async fn a_job_that_may_not_be_looked_at_is_told_with_the_refusal() {
+    let mut story = Story::begin().await;
+    story.deploy_first().await;
+    let denied = ("DescribeProcessingJob", (1, WorldErrorKind::Denied));
+    story.town.0.lock().unwrap().faults.calls.extend([denied]);
+    found(&mut story, "monitoring-1").await;
+    assert_eq!(retrainings(&story), 0);
+    let text = notices(&story, "violation-seen")[0].text();
+    assert!(text.contains("AWS refused DescribeProcessingJob"), "{text}");
     story.check();
 }
 

@@ -169,6 +169,21 @@ async fn housekeeping_hears_of_an_end_whose_event_was_lost() {
 }
 
 #[tokio::test]
+async fn an_execution_that_may_not_be_looked_at_holds_up_nothing_and_is_given_up() {
+    let mut story = served().await;
+    found(&mut story, "monitoring-1").await;
+    let denied = ("DescribePipelineExecution", (9, WorldErrorKind::Denied));
+    story.town.0.lock().unwrap().faults.calls.extend([denied]);
+    let handled = story.housekeeping().await;
+    assert_eq!(handled.failed, Vec::<String>::new());
+    assert!(story.ledger.head(&story.group).is_unfinished());
+    hours_pass(&story, 72);
+    story.housekeeping().await;
+    assert!(!story.ledger.head(&story.group).is_unfinished());
+    story.check();
+}
+
+#[tokio::test]
 async fn a_retraining_that_is_not_heard_of_is_given_up() {
     let mut story = served().await;
     found(&mut story, "monitoring-1").await;

@@ -289,6 +289,8 @@ impl World for Town {
             Question::Smoke { .. } => "InvokeEndpoint",
             Question::Minutes { .. } | Question::Hours { .. } => "GetMetricData",
             Question::VariantsOf { .. } => "ListMetrics",
+            Question::Execution { .. } => "DescribePipelineExecution",
+            Question::Violations { .. } => "DescribeProcessingJob",
             _ => "ask",
         };
         Self::fault(&mut state, call)?;
