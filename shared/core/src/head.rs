@@ -9,13 +9,32 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::Tip;
+use crate::bounds::json_bytes;
 use crate::candidate::Candidate;
 use crate::event::Approval;
-use crate::name::{EndpointName, PackageVersion, RolloutId, StageName};
+use crate::name::{EndpointName, PackageVersion, RolloutId, StageName, token};
 use crate::rollout::Rollout;
 
 /// How many versions' approvals are remembered, the newest by version.
 pub const REMEMBERED_APPROVALS: usize = 100;
+
+/// How many findings are remembered, the newest.
+pub const REMEMBERED_FINDINGS: usize = 50;
+
+/// A finding with a longer name, bytes of JSON, is remembered by the name's hash.
+const LONGEST_FINDING: usize = 400;
+
+/// A state that has more bytes of JSON is made smaller. The ledger deflates it, and of what is long
+/// in it, numbers, half is left or less; the largest there can be is tested to fit into an item.
+pub const LONG: usize = 640 * 1024;
+
+/// How many counts of judged minutes each rollout keeps of a state that is too long, the first that
+/// helps.
+const KEPT_COUNTS: [usize; 4] = [1_200, 600, 300, 150];
+
+/// The most rollouts at once: one for each stage, and some of endpoints that a newer policy names no
+/// more.
+pub const MOST_ROLLOUTS: usize = 10;
 
 /// The state of one pipeline.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -45,8 +64,8 @@ pub struct Head {
     /// at: what a canary beside it is compared with.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub carriers: BTreeMap<EndpointName, String>,
-    /// Monitoring jobs and alarms that were dealt with, the last 50: a finding is told in several
-    /// events.
+    /// Monitoring jobs and alarms that were dealt with, the last [`REMEMBERED_FINDINGS`]: a finding
+    /// is told in several events.
     pub findings: Vec<String>,
 }
 
@@ -66,14 +85,49 @@ impl Head {
 
     /// Whether this finding was dealt with before; remembers it.
     pub fn is_known_finding(&mut self, finding: &str) -> bool {
-        if self.findings.iter().any(|f| f == finding) {
+        let finding = if json_bytes(finding) > LONGEST_FINDING {
+            token(finding)
+        } else {
+            finding.to_owned()
+        };
+        if self.findings.contains(&finding) {
             return true;
         }
-        self.findings.push(finding.to_owned());
-        if self.findings.len() > 50 {
-            self.findings.remove(0);
-        }
+        self.findings.push(finding);
+        let most = self.findings.len().saturating_sub(REMEMBERED_FINDINGS);
+        self.findings.drain(..most);
         false
+    }
+
+    /// Makes it fit into an item of the ledger: texts are cut, and where many rollouts keep many
+    /// minutes, older ones are added up. No verdict changes by it.
+    pub fn fit(&mut self) {
+        for rollout in self.rollouts.values_mut() {
+            rollout.fit();
+        }
+        // One rollout and all the rest fit by their own bounds.
+        if self.rollouts.len() < 2 {
+            return;
+        }
+        for most in KEPT_COUNTS {
+            if self.json_bytes() <= LONG {
+                return;
+            }
+            self.rollouts.values_mut().for_each(|r| r.keep_counts(most));
+        }
+        if self.json_bytes() > LONG {
+            self.rollouts
+                .values_mut()
+                .for_each(Rollout::keep_less_history);
+        }
+    }
+
+    /// How many bytes of JSON it has.
+    fn json_bytes(&self) -> usize {
+        let mut counter = Counter(0);
+        // Counting can't fail.
+        let _ = serde_json::to_writer(&mut counter, self);
+        counter.0
     }
 
     /// Whether something of it is under way or waits, apart from effects to do.
@@ -113,4 +167,18 @@ pub struct Waiting {
     pub urgent: bool,
     /// Whether people were told that the endpoint is not ready for it.
     pub told: bool,
+}
+
+/// Counts what is written to it.
+struct Counter(usize);
+
+impl std::io::Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }

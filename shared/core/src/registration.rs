@@ -19,7 +19,7 @@ use crate::mutation::Mutation;
 use crate::name::{JobName, token};
 use crate::notice::Severity;
 use crate::observe;
-use crate::world::{Effect, Package, PackageSpec, Question, TrainingJob};
+use crate::world::{Answer, Effect, Package, PackageSpec, Question, TrainingJob};
 
 /// How much of a package's metadata metrics may take, of SageMaker's 50 pairs.
 const METRIC_PAIRS: usize = 45;
@@ -304,6 +304,11 @@ fn metrics(case: &Case<'_>, job: &TrainingJob) -> (Metrics, Option<String>) {
     let Some(uri) = evaluation_uri(case, job) else {
         return (job.metrics.clone(), None);
     };
+    if let Some(Answer::Refused(error)) = case.facts.answer(&Question::Object { uri: uri.clone() })
+    {
+        let why = format!("The evaluation file can't be read: {}.", error.message);
+        return (job.metrics.clone(), Some(why));
+    }
     match case.facts.object(&uri) {
         Known::Is(text) => match gate::metrics_from_evaluation(text) {
             Ok(evaluated) => {

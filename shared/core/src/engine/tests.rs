@@ -2,12 +2,15 @@
 //! events that it would send.
 #![allow(clippy::unwrap_used)]
 
+mod bounds;
 mod chaos;
+mod contention;
 mod edges;
 mod found;
 mod housekeeping;
 mod judging;
 mod memory;
 mod observe;
+mod slow;
 mod stories;
 mod town;
