@@ -9,9 +9,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::audit::Tip;
+use crate::bounds::json_bytes;
 use crate::candidate::Candidate;
 use crate::event::Approval;
-use crate::name::{EndpointName, PackageVersion, RolloutId, ScheduleName, StageName};
+use crate::name::{EndpointName, PackageVersion, RolloutId, ScheduleName, StageName, token};
 use crate::retrain::Retraining;
 use crate::rollout::Rollout;
 
@@ -20,6 +21,24 @@ pub const REMEMBERED_APPROVALS: usize = 100;
 
 /// How long a storm of findings is remembered.
 const REMEMBERED_STORM: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// How many findings are remembered, the newest.
+pub const REMEMBERED_FINDINGS: usize = 50;
+
+/// A finding with a longer name, bytes of JSON, is remembered by the name's hash.
+const LONGEST_FINDING: usize = 400;
+
+/// A state that has more bytes of JSON is made smaller. The ledger deflates it, and of what is long
+/// in it, numbers, half is left or less; the largest there can be is tested to fit into an item.
+pub const LONG: usize = 640 * 1024;
+
+/// How many counts of judged minutes each rollout keeps of a state that is too long, the first that
+/// helps.
+const KEPT_COUNTS: [usize; 4] = [1_200, 600, 300, 150];
+
+/// The most rollouts at once: one for each stage, and some of endpoints that a newer policy names no
+/// more.
+pub const MOST_ROLLOUTS: usize = 10;
 
 /// The state of one pipeline.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -49,12 +68,12 @@ pub struct Head {
     /// at: what a canary beside it is compared with.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub carriers: BTreeMap<EndpointName, String>,
-    /// Monitoring jobs and alarms that were dealt with, the last 50: a finding is told in several
-    /// events.
+    /// Monitoring jobs and alarms that were dealt with, the last [`REMEMBERED_FINDINGS`]: a finding
+    /// is told in several events.
     pub findings: Vec<String>,
     /// The newest retraining, under way or ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retraining: Option<Retraining>,
+    pub retraining: Option<Box<Retraining>>,
     /// Why no retraining started when people were last told so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withheld: Option<Withheld>,
@@ -100,18 +119,18 @@ impl Head {
 
     /// Whether this finding was dealt with before.
     pub fn knows_finding(&self, finding: &str) -> bool {
-        self.findings.iter().any(|f| f == finding)
+        self.findings.contains(&remembered(finding))
     }
 
     /// Whether this finding was dealt with before; remembers it.
     pub fn is_known_finding(&mut self, finding: &str) -> bool {
-        if self.knows_finding(finding) {
+        let finding = remembered(finding);
+        if self.findings.contains(&finding) {
             return true;
         }
-        self.findings.push(finding.to_owned());
-        if self.findings.len() > 50 {
-            self.findings.remove(0);
-        }
+        self.findings.push(finding);
+        let most = self.findings.len().saturating_sub(REMEMBERED_FINDINGS);
+        self.findings.drain(..most);
         false
     }
 
@@ -149,12 +168,44 @@ impl Head {
         Some(before.map_or(0, |storm| storm.untold))
     }
 
-    /// Whether something of it is under way, waits or is to be asked now and then, apart from effects to do.
+    /// Makes it fit into an item of the ledger: texts are cut, and where many rollouts keep many
+    /// minutes, older ones are added up. No verdict changes by it.
+    pub fn fit(&mut self) {
+        for rollout in self.rollouts.values_mut() {
+            rollout.fit();
+        }
+        // One rollout and all the rest fit by their own bounds.
+        if self.rollouts.len() < 2 {
+            return;
+        }
+        for most in KEPT_COUNTS {
+            if self.json_bytes() <= LONG {
+                return;
+            }
+            self.rollouts.values_mut().for_each(|r| r.keep_counts(most));
+        }
+        if self.json_bytes() > LONG {
+            self.rollouts
+                .values_mut()
+                .for_each(Rollout::keep_less_history);
+        }
+    }
+
+    /// How many bytes of JSON it has.
+    fn json_bytes(&self) -> usize {
+        let mut counter = Counter(0);
+        // Counting can't fail.
+        let _ = serde_json::to_writer(&mut counter, self);
+        counter.0
+    }
+
+    /// Whether something of it is under way, waits or is to be asked now and then, apart from
+    /// effects to do.
     pub fn is_unfinished(&self) -> bool {
         let is_training = self
             .retraining
             .as_ref()
-            .is_some_and(Retraining::is_under_way);
+            .is_some_and(|retraining| retraining.is_under_way());
         let is_watching = !self.schedules.is_empty();
         !self.rollouts.is_empty() || !self.waiting.is_empty() || is_training || is_watching
     }
@@ -162,6 +213,15 @@ impl Head {
     /// The rollout of this id, if it is under way.
     pub fn rollout(&self, id: &RolloutId) -> Option<&Rollout> {
         self.rollouts.values().find(|r| &r.id == id)
+    }
+}
+
+/// What a finding is remembered by.
+fn remembered(finding: &str) -> String {
+    if json_bytes(finding) > LONGEST_FINDING {
+        token(finding)
+    } else {
+        finding.to_owned()
     }
 }
 
@@ -191,4 +251,18 @@ pub struct Waiting {
     pub urgent: bool,
     /// Whether people were told that the endpoint is not ready for it.
     pub told: bool,
+}
+
+/// Counts what is written to it.
+struct Counter(usize);
+
+impl std::io::Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }

@@ -20,7 +20,7 @@ use crate::name::{JobName, token};
 use crate::notice::Severity;
 use crate::observe;
 use crate::retrain::{self, Ancestry, FINDING_KEY, PARENT_KEY};
-use crate::world::{Effect, Package, PackageSpec, Question, TrainingJob};
+use crate::world::{Answer, Effect, Package, PackageSpec, Question, TrainingJob};
 
 mod champion;
 
@@ -317,6 +317,11 @@ fn metrics(case: &Case<'_>, job: &TrainingJob) -> (Metrics, Option<String>) {
     let Some(uri) = evaluation_uri(case, job) else {
         return (job.metrics.clone(), None);
     };
+    if let Some(Answer::Refused(error)) = case.facts.answer(&Question::Object { uri: uri.clone() })
+    {
+        let why = format!("The evaluation file can't be read: {}.", error.message);
+        return (job.metrics.clone(), Some(why));
+    }
     match case.facts.object(&uri) {
         Known::Is(text) => match gate::metrics_from_evaluation(text) {
             Ok(evaluated) => {

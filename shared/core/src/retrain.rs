@@ -64,7 +64,7 @@ pub(crate) fn decide(case: &Case<'_>, stage: &Stage, found: &Found, decision: &m
         }
     };
     let champion = head.champions.get(&stage.name);
-    head.retraining = Some(Retraining {
+    head.retraining = Some(Box::new(Retraining {
         token: token.clone(),
         run,
         since: now,
@@ -74,7 +74,7 @@ pub(crate) fn decide(case: &Case<'_>, stage: &Stage, found: &Found, decision: &m
         finding: found.id.clone(),
         withheld: head.withheld.take().map_or(0, |w| w.untold),
         ended: None,
-    });
+    }));
     if Mutation::ForgetRetraining.is_on() {
         head.retraining = None;
     } else {

@@ -16,6 +16,7 @@ use crate::pipeline::Stage;
 
 mod advance;
 mod finish;
+mod fit;
 mod judge;
 mod moves;
 mod names;
@@ -25,6 +26,7 @@ mod phases;
 mod report;
 mod settle;
 mod share;
+mod silence;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -32,6 +34,7 @@ mod undo;
 
 pub use advance::{advance, needs, resume};
 pub(crate) use finish::done;
+pub use fit::{LONGEST_SENTENCE, MOST_WEIGHTS};
 pub use moves::Moves;
 pub use names::rollout_id;
 pub use observe::{Over, Theirs};
@@ -39,6 +42,7 @@ pub use past::{Past, Source};
 pub use phases::FEWEST_MINUTES;
 pub use report::{Against, GuardReport, percent};
 pub use settle::effect_failed;
+pub use silence::Unanswered;
 pub use start::{Start, needs_to_start, start};
 pub use undo::roll_back;
 
@@ -134,6 +138,9 @@ pub struct Rollout {
     pub went_back_by_own_config: bool,
     /// Whether people were told that something holds it up; once per phase.
     pub told_of_wait: bool,
+    /// AWS does not answer what has to be known of it, and may again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unanswered: Option<Unanswered>,
 }
 
 /// A guard whose evidence reached what takes a candidate back.

@@ -9,7 +9,7 @@ use std::task::Poll;
 use tidegate_core::audit::Entry;
 use tidegate_core::event::EndpointStatus;
 use tidegate_core::ledger::{
-    Commit, CommitError, JobRecord, Ledger, LedgerError, Route, RouteKind, Snapshot,
+    Commit, CommitError, JobRecord, Ledger, LedgerError, Route, RouteKind, Snapshot, wait_after,
 };
 use tidegate_core::mutation::Mutation;
 use tidegate_core::name::{EventId, GroupName, JobName, RolloutId};
@@ -560,6 +560,12 @@ impl Ledger for Port<'_> {
             return Err(away().into());
         }
         Ok(())
+    }
+
+    async fn give_way(&self, races: u32) {
+        let random = mix(self.key, self.calls.fetch_add(1, Ordering::Relaxed));
+        let wait = wait_after(races, random).as_millis();
+        self.wait(i64::try_from(wait).unwrap_or_default()).await;
     }
 
     async fn entries(

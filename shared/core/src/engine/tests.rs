@@ -2,7 +2,9 @@
 //! events that it would send.
 #![allow(clippy::unwrap_used)]
 
+mod bounds;
 mod chaos;
+mod contention;
 mod edges;
 mod findings;
 mod found;
@@ -11,5 +13,6 @@ mod judging;
 mod memory;
 mod observe;
 mod retraining;
+mod slow;
 mod stories;
 mod town;

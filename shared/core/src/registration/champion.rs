@@ -12,7 +12,7 @@ use crate::facts::Known;
 use crate::gate::{self, Metrics};
 use crate::notice::Severity;
 use crate::retrain::Ancestry;
-use crate::world::TrainingJob;
+use crate::world::{Answer, Question, TrainingJob};
 
 /// Where the champion's metrics on the data of this job are; none if there is no champion.
 pub(super) fn champion_evaluation_uri(case: &Case<'_>, job: &TrainingJob) -> Option<String> {
@@ -47,7 +47,13 @@ pub(super) fn champion_metrics(
             }
             Err(error) => format!("{uri} can't be read: {error}"),
         },
-        Known::Missing | Known::NotAsked => format!("{uri} does not exist"),
+        Known::Missing | Known::NotAsked => {
+            let question = Question::Object { uri: uri.clone() };
+            match case.facts.answer(&question) {
+                Some(Answer::Refused(error)) => format!("{uri} can't be read: {}", error.message),
+                _ => format!("{uri} does not exist"),
+            }
+        }
     };
     let said = format!("the champion's metrics are those that it was registered with: {why_old}");
     (old, Some(said))

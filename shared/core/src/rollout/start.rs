@@ -294,6 +294,7 @@ fn new_rollout(
         weights: Vec::new(),
         went_back_by_own_config: false,
         told_of_wait: false,
+        unanswered: None,
         incumbent,
     }
 }

@@ -291,6 +291,7 @@ impl World for Town {
             Question::VariantsOf { .. } => "ListMetrics",
             Question::Execution { .. } => "DescribePipelineExecution",
             Question::Violations { .. } => "DescribeProcessingJob",
+            Question::Object { .. } => "GetObject",
             _ => "ask",
         };
         Self::fault(&mut state, call)?;
