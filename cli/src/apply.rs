@@ -256,7 +256,9 @@ async fn apply(files: &mut [File], args: &args::Apply, connection: &Connection) 
         let commit = args.commit.clone().or_else(|| commit::of(&report.file));
         let now = Timestamp::now();
         let stages = policy.stages.clone();
-        match engine::apply(connection.ledger(), policy, &by, commit.as_deref(), now).await {
+        let applied = engine::apply(connection.ledger(), policy, &by, commit.as_deref(), now);
+        // Boxed: it holds the policy several times.
+        match Box::pin(applied).await {
             Ok(applied) => {
                 tracing::info!(file = %report.file.display(), group = %applied.group, version = applied.version, changed = applied.changed, "applied");
                 report.version = Some(applied.version);
