@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::canary::args::Canary;
+use crate::when::When;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -85,7 +86,7 @@ pub(crate) enum Command {
     /// Draw a rollout: traffic, error rates and evidence over time
     #[command(subcommand, after_help = EXIT_CODES)]
     Rollout(Rollout),
-    /// Prove that the audit trail is whole, or show one entry
+    /// Prove that the audit trail is whole, show one entry, or export it
     #[command(subcommand, after_help = EXIT_CODES)]
     Audit(Audit),
     /// Say what Tidegate reads in an event and what it would do, or why nothing
@@ -274,7 +275,37 @@ Examples:
   tidegate audit show fraud-detection 12
   tidegate audit show fraud-detection 12 --json | jq .body.facts";
 
-/// Prove that the audit trail is whole, or show one entry.
+const EXPORT: &str = "\
+One line of JSON a group, with the end of its trail, then one an entry: its group, number, hash, and
+body as it is stored, to the letter. docs/verify_audit.py proves them with Python alone.
+
+Examples:
+  tidegate audit export > audit.jsonl && python3 docs/verify_audit.py audit.jsonl
+  tidegate audit export fraud-detection --from 2026-10-01 --to 2026-11-01 --output october.jsonl
+  tidegate audit export fraud | jq -r 'select(.body) | .body | fromjson | [.at, .what, .why] | @tsv'";
+
+/// Export trails as JSON Lines, with hashes.
+#[derive(Debug, Args)]
+#[command(after_help = EXPORT)]
+pub(crate) struct AuditExport {
+    /// Model package groups, or their pipelines [default: all]
+    #[arg(value_name = "GROUP")]
+    pub(crate) groups: Vec<String>,
+
+    /// No entries before this time: 2026-11-24T21:00 (UTC), -7d [default: from the first]
+    #[arg(long, value_name = "TIME", value_parser = When::parse, allow_hyphen_values = true)]
+    pub(crate) from: Option<When>,
+
+    /// No entries at or after this time [default: to the last]
+    #[arg(long, value_name = "TIME", value_parser = When::parse, allow_hyphen_values = true)]
+    pub(crate) to: Option<When>,
+
+    /// Write to this file [default: standard output]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// Prove that the audit trail is whole, show one entry, or export it.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
     /// Prove that no entry was changed, dropped or put in
@@ -294,6 +325,8 @@ pub(crate) enum Audit {
         #[arg(value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         n: u64,
     },
+    /// Export trails as JSON Lines with their hashes, to be kept and proven elsewhere
+    Export(AuditExport),
 }
 
 const EXPLAIN: &str = "\

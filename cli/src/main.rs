@@ -20,6 +20,8 @@ mod render;
 mod rollout;
 mod schema;
 mod status;
+mod when;
+
 
 use std::process::ExitCode;
 

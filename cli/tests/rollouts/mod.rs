@@ -54,7 +54,7 @@ pub(crate) async fn put(ledger: &DynamoLedger) {
         let context = Context {
             group: &group,
             event: &EventId(format!("event-{expected}")),
-            at: begin,
+            at: begin + SignedDuration::from_secs(i64::try_from(expected).unwrap()),
             policy_version: 1,
             commit: None,
         };
