@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::canary::args::Canary;
+use crate::lineage::version::Named;
 use crate::when::When;
 
 const EXIT_CODES: &str = "\
@@ -89,6 +90,10 @@ pub(crate) enum Command {
     /// Prove that the audit trail is whole, show one entry, or export it
     #[command(subcommand, after_help = EXIT_CODES)]
     Audit(Audit),
+    /// Show where a version comes from, down to data and commit, and where it went
+    Lineage(Lineage),
+    /// Show what two versions differ in: metrics, data, code, settings, container
+    Diff(Diff),
     /// Say what Tidegate reads in an event and what it would do, or why nothing
     Explain(Explain),
     /// Judge canaries: on counts that you have, on plans, on the past
@@ -327,6 +332,52 @@ pub(crate) enum Audit {
     },
     /// Export trails as JSON Lines with their hashes, to be kept and proven elsewhere
     Export(AuditExport),
+}
+
+const LINEAGE: &str = "\
+What a version is made of is recorded in its package when it is gated: data by its version (an ETag,
+or a hash over many), the commit that the training job is tagged with (tidegate:commit and
+tidegate:repository). Settings come from the training job itself.
+
+Examples:
+  tidegate lineage fraud-detection/12
+  tidegate lineage fraud/12 --parents 0                     without the versions it was retrained from
+  tidegate lineage fraud/12 --dot | dot -Tsvg > lineage.svg
+  tidegate lineage fraud/12 --json | jq '.versions[0].training.data'";
+
+/// Show where a version comes from and where it went.
+#[derive(Debug, Args)]
+#[command(after_help = LINEAGE)]
+pub(crate) struct Lineage {
+    /// A version: its group or pipeline and its number, or its package's ARN
+    #[arg(value_name = "GROUP/N", value_parser = Named::parse)]
+    pub(crate) version: Named,
+
+    /// How many generations of versions that it was retrained from
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(..=50))]
+    pub(crate) parents: u8,
+
+    /// A graph in Graphviz's language
+    #[arg(long)]
+    pub(crate) dot: bool,
+}
+
+const DIFF: &str = "\
+Examples:
+  tidegate diff fraud-detection/11 fraud-detection/12
+  tidegate diff fraud/11 fraud/12 --json | jq '.differences[] | select(.what == \"data\")'";
+
+/// Show what two versions differ in.
+#[derive(Debug, Args)]
+#[command(after_help = DIFF)]
+pub(crate) struct Diff {
+    /// The earlier version: group or pipeline and number
+    #[arg(value_name = "GROUP/N", value_parser = Named::parse)]
+    pub(crate) from: Named,
+
+    /// The later version
+    #[arg(value_name = "GROUP/N", value_parser = Named::parse)]
+    pub(crate) to: Named,
 }
 
 const EXPLAIN: &str = "\

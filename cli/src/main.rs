@@ -11,9 +11,11 @@ mod canary;
 mod commit;
 mod completions;
 mod connect;
+mod diff;
 mod error;
 mod explain;
 mod history;
+mod lineage;
 mod policy_file;
 mod probe;
 mod render;
@@ -21,7 +23,6 @@ mod rollout;
 mod schema;
 mod status;
 mod when;
-
 
 use std::process::ExitCode;
 
@@ -55,6 +56,11 @@ async fn run(cli: &Cli) -> Result<Answer, Problem> {
             rollout::run(args, &connection, screen).await
         }
         Command::Audit(args) => audit::run(args, &Connection::open(table).await?, screen).await,
+        Command::Lineage(args) => {
+            let connection = Connection::open(table).await?;
+            lineage::run(args, &connection, screen, cli.global.json).await
+        }
+        Command::Diff(args) => diff::run(args, &Connection::open(table).await?, screen).await,
         Command::Explain(args) => explain::run(args, table, screen).await,
         Command::Canary(args) => canary::run(args, table, screen).await,
         Command::Schema => schema::run(),

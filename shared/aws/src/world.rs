@@ -10,6 +10,7 @@ use tidegate_core::world::{Answer, Effect, Outcome, Question, World, WorldError}
 use crate::config::{Clients, Settings};
 
 mod configs;
+mod data;
 mod endpoints;
 mod metrics;
 mod models;
@@ -56,6 +57,7 @@ impl AwsWorld {
             match question {
                 Question::TrainingJob(job) => self.training_job(job).await,
                 Question::Package { arn } => self.package(arn).await,
+                Question::Data { uris } => self.data(uris).await,
                 Question::PackagesOf {
                     group,
                     artifact,

@@ -19,10 +19,11 @@ use crate::mutation::Mutation;
 use crate::name::{JobName, token};
 use crate::notice::Severity;
 use crate::observe;
+use crate::origin;
 use crate::world::{Effect, Package, PackageSpec, Question, TrainingJob};
 
 /// How much of a package's metadata metrics may take, of SageMaker's 50 pairs.
-const METRIC_PAIRS: usize = 45;
+const METRIC_PAIRS: usize = 36;
 
 /// What has to be known to gate a training job's model.
 pub(crate) fn needs(case: &Case<'_>, job: &JobName) -> Vec<Question> {
@@ -40,6 +41,7 @@ pub(crate) fn needs(case: &Case<'_>, job: &JobName) -> Vec<Question> {
         questions.push(Question::Object { uri });
     }
     questions.extend(same_artifact(case, described));
+    questions.extend(origin::needs(described));
     if own_image(case, described).is_none() {
         questions.extend(champion_image(case).err().unwrap_or_default());
     }
@@ -183,7 +185,13 @@ fn gate(case: &Case<'_>, job: &TrainingJob, decision: &mut Decision) {
     decision.notes.push(Note::new(
         What::CandidateGated,
         format!("The model of {} {is_to_be} {approval:?}: {why}", job.name),
-        json!({ "job": job.arn, "metrics": metrics, "checks": judgement.checks, "champion": champion }),
+        json!({
+            "job": job.arn,
+            "metrics": metrics,
+            "checks": judgement.checks,
+            "champion": champion,
+            "origin": origin::facts(job, &origin::data(case, job)),
+        }),
     ));
     let registered_elsewhere = same_artifact(case, job)
         .and_then(|q| case.facts.packages(&q).is())
@@ -230,8 +238,9 @@ fn gate(case: &Case<'_>, job: &TrainingJob, decision: &mut Decision) {
             approval,
             why: cut(&why, 1_024),
             evaluation: evaluation_uri(case, job).filter(|_| problem.is_none()),
-            commit: job.tags.get("tidegate:commit").cloned(),
-            metadata: metadata(job, &metrics, &judgement),
+            commit: origin::commit(job),
+            repository: origin::repository(job),
+            metadata: metadata(case, job, &metrics, &judgement),
         })),
     ));
 }
@@ -324,15 +333,22 @@ fn metrics(case: &Case<'_>, job: &TrainingJob) -> (Metrics, Option<String>) {
 }
 
 fn metadata(
+    case: &Case<'_>,
     job: &TrainingJob,
     metrics: &Metrics,
     judgement: &Judgement,
 ) -> BTreeMap<String, String> {
-    let mut pairs: BTreeMap<String, String> = metrics
-        .iter()
+    // What the gate asks for comes first: the next candidate is compared with it.
+    let required = &case.policy().gate.require;
+    let is_required = |name: &str| required.iter().any(|r| r.metric == name);
+    let (first, then): (Vec<_>, Vec<_>) = metrics.iter().partition(|(name, _)| is_required(name));
+    let mut pairs: BTreeMap<String, String> = first
+        .into_iter()
+        .chain(then)
         .take(METRIC_PAIRS)
         .map(|(name, value)| (format!("{METRIC_KEY}{name}"), format!("{value}")))
         .collect();
+    pairs.extend(origin::metadata(job, &origin::data(case, job)));
     pairs.insert(JOB_KEY.to_owned(), job.name.to_string());
     let verdict = if judgement.passed() {
         "passed"

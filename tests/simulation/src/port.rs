@@ -280,6 +280,7 @@ fn name_of(question: &Question) -> &'static str {
     match question {
         Question::TrainingJob(_) => "DescribeTrainingJob",
         Question::Package { .. } => "DescribeModelPackage",
+        Question::Data { .. } => "ListObjectsV2",
         Question::PackagesOf { .. } => "ListModelPackages",
         Question::Endpoint(_) => "DescribeEndpoint",
         Question::EndpointConfig { .. } => "DescribeEndpointConfig",
@@ -321,6 +322,8 @@ fn answer(town: &mut Town, question: &Question, key: u64) -> Answer {
             let package = aws.packages.get(arn);
             package.map(|p| Answer::Package(Box::new(p.package.clone())))
         }
+        // The jobs of these stories name no data.
+        Question::Data { .. } => None,
         Question::PackagesOf { artifact, .. } => return town.packages_of(artifact, key),
         Question::Endpoint(name) => {
             let place = aws.endpoints.get(name.as_str());

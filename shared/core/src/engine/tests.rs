@@ -9,5 +9,6 @@ mod housekeeping;
 mod judging;
 mod memory;
 mod observe;
+mod origin;
 mod stories;
 mod town;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tidegate_core::event::{Approval, EndpointStatus, JobStatus};
 use tidegate_core::name::{GroupName, JobName, PackageVersion};
+use tidegate_core::origin::Origin;
 use tidegate_core::world::{
     Answer, ConfigSpec, ModelSpec, Outcome, Package, PackageSpec, TrainingJob, WorldError,
     WorldErrorKind,
@@ -58,6 +59,7 @@ impl Town {
             vpc: None,
             network_isolation: false,
             inputs: BTreeMap::new(),
+            kms_key: None,
         };
         self.say(|| format!("== {text} ends: auc 0.{auc}, its model is {fate:?}"));
         self.aws.jobs.insert(name, job);
@@ -140,6 +142,7 @@ impl Town {
             image: Some(spec.image.clone()),
             artifacts: vec![spec.artifact.clone()],
             metadata: spec.metadata.clone(),
+            origin: Origin::default(),
         };
         self.say(|| {
             format!(
