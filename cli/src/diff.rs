@@ -130,25 +130,24 @@ impl Diff {
                 self.from, self.to
             );
         }
-        let mut table = Table::new(&["WHAT", "NAME", "CHANGE", "FROM AND TO"]);
+        let mut table = Table::new(&["WHAT", "NAME", "", "FROM AND TO"]);
         for difference in &self.differences {
-            let none = || "-".to_owned();
-            let (from, to) = (&difference.from, &difference.to);
             let change = difference
                 .change
-                .map_or_else(String::new, |c| format!("{c:+.4}"));
+                .map_or_else(String::new, |change| format!(" ({change:+.4})"));
+            let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
+            let what = difference.what.to_owned();
             table.row([
-                (difference.what.to_owned(), Paint::Dim),
+                (what, Paint::Dim),
                 (difference.name.clone(), Paint::Bold),
-                (change, Paint::Plain),
-                (
-                    format!(
-                        "{} → {}",
-                        from.clone().unwrap_or_else(none),
-                        to.clone().unwrap_or_else(none)
-                    ),
-                    Paint::Plain,
-                ),
+                ("-".to_owned(), Paint::Dim),
+                (value(&difference.from), Paint::Plain),
+            ]);
+            table.row([
+                (String::new(), Paint::Dim),
+                (String::new(), Paint::Dim),
+                ("+".to_owned(), Paint::Dim),
+                (value(&difference.to) + &change, Paint::Plain),
             ]);
         }
         let title = format!("{} → {}\n", self.from, self.to);

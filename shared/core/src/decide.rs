@@ -79,7 +79,7 @@ pub fn needs(case: &Case<'_>, input: &Input<'_>) -> Vec<Question> {
                 )
                 .collect(),
             Kind::Monitoring { .. } | Kind::Alarm { .. } => triage::needs(case, &event.kind),
-            Kind::Unhandled { .. } => Vec::new(),
+            Kind::TrainingStarted { .. } | Kind::Unhandled { .. } => Vec::new(),
         },
     };
     questions.retain(|q| !case.facts.has(q));
@@ -110,6 +110,9 @@ pub fn decide(case: &Case<'_>, input: &Input<'_>) -> Decision {
         Input::Continue => turn::start_what_waits(case, &mut decision),
         Input::Event(event) => match &event.kind {
             Kind::TrainingJob { job, .. } => registration::decide(case, job, &mut decision),
+            Kind::TrainingStarted { job, by, .. } => {
+                approval::remember_trainer(case, job, by, &mut decision);
+            }
             Kind::Package { arn, version, .. } => {
                 approval::decide(case, arn, *version, &mut decision);
             }

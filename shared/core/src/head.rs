@@ -3,7 +3,7 @@
 //! Every list in it is bounded, so that the item stays far below DynamoDB's 400 KB however long
 //! the pipeline lives; what is finished moves to items of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -11,11 +11,14 @@ use serde::{Deserialize, Serialize};
 use crate::audit::Tip;
 use crate::candidate::Candidate;
 use crate::event::Approval;
-use crate::name::{EndpointName, PackageVersion, RolloutId, StageName};
+use crate::name::{EndpointName, JobName, PackageVersion, RolloutId, StageName};
 use crate::rollout::Rollout;
 
 /// How many versions' approvals are remembered, the newest by version.
 pub const REMEMBERED_APPROVALS: usize = 100;
+
+/// How many training jobs' creators are remembered.
+pub const REMEMBERED_CREATORS: usize = 100;
 
 /// The state of one pipeline.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -35,6 +38,15 @@ pub struct Head {
     /// The last approval seen of each version, and when it was given: a rollout starts when a
     /// version becomes Approved, not when it still is.
     pub approvals: BTreeMap<PackageVersion, (Approval, Timestamp)>,
+    /// Versions that the gate itself approved, the newest [`REMEMBERED_APPROVALS`].
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub gated: BTreeSet<PackageVersion>,
+    /// Who approved a version that needs several people, of the newest [`REMEMBERED_APPROVALS`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub votes: BTreeMap<PackageVersion, BTreeSet<String>>,
+    /// Who started a training job, of the last [`REMEMBERED_CREATORS`] whose policy asks for it.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    pub creators: VecDeque<(JobName, String)>,
     /// When retrainings were started, the last 30 days' only.
     pub retrainings: Vec<Timestamp>,
     /// When a retraining would have been started in observe mode, the last 30 days' only. They
@@ -62,6 +74,41 @@ impl Head {
         while self.approvals.len() > REMEMBERED_APPROVALS {
             self.approvals.pop_first();
         }
+    }
+
+    /// Remembers that the gate approved a version.
+    pub fn remember_gated(&mut self, version: PackageVersion) {
+        self.gated.insert(version);
+        while self.gated.len() > REMEMBERED_APPROVALS {
+            self.gated.pop_first();
+        }
+    }
+
+    /// Counts a person's approval of a version, once; how many people there are now.
+    pub fn vote(&mut self, version: PackageVersion, who: &str) -> usize {
+        let votes = self.votes.entry(version).or_default();
+        votes.insert(who.to_owned());
+        let n = votes.len();
+        while self.votes.len() > REMEMBERED_APPROVALS {
+            self.votes.pop_first();
+        }
+        n
+    }
+
+    /// Remembers who started a training job.
+    pub fn remember_creator(&mut self, job: JobName, who: String) {
+        self.creators.retain(|(known, _)| *known != job);
+        self.creators.push_back((job, who));
+        while self.creators.len() > REMEMBERED_CREATORS {
+            self.creators.pop_front();
+        }
+    }
+
+    /// Who started a training job, if that is known.
+    pub fn creator(&self, job: &str) -> Option<&str> {
+        let mut creators = self.creators.iter();
+        let found = creators.find(|(known, _)| known.as_str() == job)?;
+        Some(&found.1)
     }
 
     /// Whether this finding was dealt with before; remembers it.

@@ -2,6 +2,7 @@
 //! events that it would send.
 #![allow(clippy::unwrap_used)]
 
+mod approvers;
 mod chaos;
 mod edges;
 mod found;
