@@ -283,7 +283,7 @@ fn new_rollout(
         ended: None,
         attempts: 1,
         refused: None,
-        evidence: judge::fresh_evidence(stage, &history),
+        evidence: judge::aimed_evidence(stage, &history),
         alone: Vec::new(),
         past: None,
         crossed: None,
