@@ -61,6 +61,7 @@ mutations! {
     LeaveSchedule, "the schedule is left behind";
     IgnoreForeignConfig, "somebody else's config is not noticed";
     IgnoreForeignWeights, "somebody else's weights are not noticed";
+    TrustStale, "a description of before a change is believed";
     ForgetRetraining, "a retraining is not remembered for the cooldown";
 }
 

@@ -8,6 +8,7 @@ use tidegate_core::notice::Notice;
 use tidegate_core::world::{ConfigSpec, Endpoint, Findings, Package, TrainingJob, Variant};
 
 use crate::story::Fate;
+use crate::town::Past;
 
 /// All of it.
 #[derive(Default)]
@@ -46,6 +47,10 @@ pub(crate) struct Aws {
     pub(crate) lulls: Vec<(i64, i64)>,
     /// What a slow function made for a rollout that another had ended meanwhile: a known gap.
     pub(crate) orphans: BTreeSet<String>,
+    /// What endpoints and packages were a moment ago, and when configs and models were made.
+    pub(crate) past_endpoints: BTreeMap<String, Past<Endpoint>>,
+    pub(crate) past_packages: BTreeMap<String, Past<Package>>,
+    pub(crate) made_at: BTreeMap<String, i64>,
     /// Variants that answered their smoke requests, with the config that they serve by.
     pub(crate) smoked: BTreeSet<(String, String)>,
 }

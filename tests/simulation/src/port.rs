@@ -22,7 +22,7 @@ use tidegate_core::world::{
 use crate::aws::Schedule;
 use crate::dice::mix;
 use crate::fault::Fault;
-use crate::town::{By, Item, MINUTE, Town};
+use crate::town::{By, Item, MINUTE, Town, refusal};
 
 /// What one running function reaches.
 pub(crate) struct Port<'a> {
@@ -134,8 +134,8 @@ impl Port<'_> {
     }
 
     async fn described(&self, name: &str) -> Result<Option<Endpoint>, WorldError> {
-        self.call("DescribeEndpoint", |town, _| {
-            Ok(town.aws.endpoints.get(name).map(|p| p.is.clone()))
+        self.call("DescribeEndpoint", |town, key| {
+            Ok(town.described_endpoint(name, key))
         })
         .await
     }
@@ -148,6 +148,18 @@ fn needed(found: Option<Endpoint>, call: &str, name: &str) -> Result<Endpoint, W
         call: call.to_owned(),
         message: format!("the endpoint {name} does not exist"),
     })
+}
+
+/// Only an endpoint that is `InService` takes changes; another is not even asked.
+fn may_change(now: &Endpoint, call: &str) -> Result<(), WorldError> {
+    let kind = match now.status {
+        EndpointStatus::InService => return Ok(()),
+        EndpointStatus::Failed
+        | EndpointStatus::OutOfService
+        | EndpointStatus::UpdateRollbackFailed => WorldErrorKind::Refused,
+        _ => WorldErrorKind::NotNow,
+    };
+    Err(refusal(kind, call, format!("{} is {:?}", now.name, now.status)))
 }
 
 /// Whether the endpoint of this name, which is there already, is the one that was to be made.
@@ -169,6 +181,16 @@ fn is_the_endpoint(there: &Endpoint, config: &str) -> Result<Outcome, WorldError
 impl World for Port<'_> {
     async fn ask(&self, question: &Question) -> Result<Answer, WorldError> {
         self.call(name_of(question), |town, key| {
+            let is_of_metrics =
+                matches!(question, Question::Minutes { .. } | Question::Hours { .. });
+            if is_of_metrics && town.is_spell(Fault::MetricsDown) {
+                town.tally.count(Fault::MetricsDown);
+                let kind = match key % 2 {
+                    0 => WorldErrorKind::Throttled,
+                    _ => WorldErrorKind::Unavailable,
+                };
+                return Err(refusal(kind, name_of(question), "the story says so"));
+            }
             Ok(answer(town, question, key))
         })
         .await
@@ -186,7 +208,10 @@ impl World for Port<'_> {
                     return is_the_endpoint(&there, config);
                 }
                 let made = self
-                    .call(call, |town, _| town.create_endpoint(endpoint, config))
+                    .call(call, |town, key| {
+                        town.must_be_found(&[config], call, key)?;
+                        town.create_endpoint(endpoint, config)
+                    })
                     .await;
                 if let Err(error) = made {
                     if !error.message.contains("already existing") {
@@ -210,7 +235,9 @@ impl World for Port<'_> {
                 if is_on_its_way || is_so {
                     return Ok(Outcome::Done);
                 }
-                self.call(call, |town, _| {
+                may_change(&now, call)?;
+                self.call(call, |town, key| {
+                    town.must_be_found(&[config], call, key)?;
                     town.update_endpoint(By::Us, name, config, *retain)
                 })
                 .await?;
@@ -235,6 +262,7 @@ impl World for Port<'_> {
                 if is_so {
                     return Ok(Outcome::Done);
                 }
+                may_change(&now, call)?;
                 let weights = weights
                     .iter()
                     .map(|(name, w)| (name.clone(), f64::from(*w)))
@@ -253,9 +281,9 @@ impl World for Port<'_> {
             }
             Effect::SetApproval { arn, approval, why } => {
                 let now = self
-                    .call("DescribeModelPackage", |town, _| {
-                        let found = town.aws.packages.get(arn).map(|p| &p.package);
-                        Ok(found.map(|p| (p.approval, p.approval_description.clone())))
+                    .call("DescribeModelPackage", |town, key| {
+                        let found = town.described_package(arn, key);
+                        Ok(found.map(|p| (p.approval, p.approval_description)))
                     })
                     .await?;
                 if now == Some((*approval, Some(why.clone()))) {
@@ -268,7 +296,10 @@ impl World for Port<'_> {
             }
             other => {
                 return self
-                    .call(call_of(other), |town, _| perform(town, other))
+                    .call(call_of(other), |town, key| {
+                        town.must_be_found(&needs_of(other), call_of(other), key)?;
+                        perform(town, other)
+                    })
                     .await;
             }
         }
@@ -309,24 +340,36 @@ fn call_of(effect: &Effect) -> &'static str {
     }
 }
 
+/// What has to be there for a call.
+fn needs_of(effect: &Effect) -> Vec<&str> {
+    match effect {
+        Effect::CreateModel(spec) => vec![&spec.package],
+        Effect::CreateEndpointConfig(spec) => {
+            spec.variants.iter().map(|v| v.model.as_str()).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// What AWS answers.
 fn answer(town: &mut Town, question: &Question, key: u64) -> Answer {
-    let aws = &town.aws;
     let found = match question {
         Question::TrainingJob(job) => {
-            let job = aws.jobs.get(job);
-            job.map(|j| Answer::TrainingJob(Box::new(j.clone())))
+            let job = town.described_job(job, key);
+            job.map(|j| Answer::TrainingJob(Box::new(j)))
         }
         Question::Package { arn } => {
-            let package = aws.packages.get(arn);
-            package.map(|p| Answer::Package(Box::new(p.package.clone())))
+            let package = town.described_package(arn, key);
+            package.map(|p| Answer::Package(Box::new(p)))
         }
         Question::PackagesOf { artifact, .. } => return town.packages_of(artifact, key),
         Question::Endpoint(name) => {
-            let place = aws.endpoints.get(name.as_str());
-            place.map(|p| Answer::Endpoint(Box::new(p.is.clone())))
+            let endpoint = town.described_endpoint(name.as_str(), key);
+            endpoint.map(|e| Answer::Endpoint(Box::new(e)))
         }
-        Question::EndpointConfig { name } => aws.configs.get(name).map(|config| {
+        Question::EndpointConfig { name } if town.is_not_seen_yet(name, key) => None,
+        Question::Model { name } if town.is_not_seen_yet(name, key) => None,
+        Question::EndpointConfig { name } => town.aws.configs.get(name).map(|config| {
             let variants = config.variants.iter().map(|v| ConfigVariant {
                 name: v.name.clone(),
                 model: Some(v.model.clone()),
@@ -337,7 +380,7 @@ fn answer(town: &mut Town, question: &Question, key: u64) -> Answer {
                 variants: variants.collect(),
             }))
         }),
-        Question::Model { name } => aws.models.get(name).map(|package| {
+        Question::Model { name } => town.aws.models.get(name).map(|package| {
             Answer::Model(Box::new(Model {
                 name: name.clone(),
                 package: package.clone(),
@@ -393,7 +436,7 @@ fn answer(town: &mut Town, question: &Question, key: u64) -> Answer {
             })
         }
         Question::Violations { job } => {
-            let findings = aws.findings.get(job);
+            let findings = town.aws.findings.get(job);
             findings.map(|f| Answer::Violations(Box::new(f.clone())))
         }
         // Only the command line asks which variants there were.
@@ -542,7 +585,12 @@ impl Ledger for Port<'_> {
         }
         {
             let mut town = self.town();
-            if town.strikes(Fault::LostRace, key) || town.strikes(Fault::Conflict, key) {
+            let is_raced = town.is_spell(Fault::Raced) && town.luck(mix(key, 4), 3) < 2;
+            if is_raced {
+                town.tally.count(Fault::Raced);
+            }
+            let is_raced = is_raced || town.strikes(Fault::LostRace, key);
+            if is_raced || town.strikes(Fault::Conflict, key) {
                 return Err(CommitError::Lost);
             }
             town.commit(group, commit)?;

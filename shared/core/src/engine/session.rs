@@ -81,7 +81,8 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
                 .filter(may_be_done)
                 .cloned()
                 .collect();
-            let acted = act(self.world, &pending, &self.waiting_ids()).await;
+            let now = now_of(self.event, snapshot.head.now);
+            let acted = act(self.world, &pending, &self.waiting_ids(), now).await;
             self.waiting
                 .extend(acted.waiting.iter().map(|(p, e)| (p.id.clone(), e.clone())));
             let round = if !acted.settled.is_empty() {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::moves::Moves;
 use super::share::{share_before, share_before_all, share_of, shift};
-use super::{ATTEMPTS, Cause, Phase, Reason, Rollout, finish, judge, undo};
+use super::{ATTEMPTS, Cause, Phase, Reason, Rollout, asked, finish, judge, undo};
 use crate::audit::What;
 use crate::decision::Note;
 use crate::evidence::Verdict;
@@ -60,6 +60,9 @@ pub(super) fn prepared(
             )
             .rollout(rollout),
         );
+        return;
+    }
+    if asked::is_of_before(rollout, endpoint) {
         return;
     }
     let came_back = rollout
@@ -248,6 +251,9 @@ fn has_share(
     }
     if Mutation::IgnoreForeignWeights.is_on() && share != Some(before) {
         return true;
+    }
+    if asked::is_of_before(rollout, endpoint) {
+        return false;
     }
     if is_confirmed || share != Some(before) {
         finish::foreign(rollout, endpoint, "its weights", now, moves);
@@ -597,6 +603,9 @@ pub(super) fn reducing(
         {
             finish::done(rollout, now, moves);
         }
+        return;
+    }
+    if asked::is_of_before(rollout, endpoint) {
         return;
     }
     if endpoint.config != rollout.config || since.is_some() {

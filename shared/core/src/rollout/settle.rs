@@ -31,6 +31,8 @@ pub fn effect_failed(
         )
         .rollout(rollout),
     );
+    // What was not changed is shown as it was.
+    rollout.asked = None;
     let is_first_step = matches!(
         effect,
         Effect::StartTicks { .. }

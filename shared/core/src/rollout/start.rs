@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::finish::{anew, serving};
 use super::names::{rollout_id, stem};
-use super::{HISTORY_MINUTES, Incumbent, Phase, Rollout, judge};
+use super::{Asked, HISTORY_MINUTES, Incumbent, Phase, Rollout, judge};
 use crate::audit::What;
 use crate::candidate::Candidate;
 use crate::decision::Note;
@@ -136,8 +136,13 @@ pub fn start(
         None => Vec::new(),
     };
     let replaces = incumbent.is_some() && (waiting.urgent || is_unapproved(champion, facts));
+    let of = facts.endpoint(&stage.endpoint).is().map(|e| e.modified);
     let rollout = Rollout {
         replaces,
+        asked: Some(Asked {
+            of: of.flatten(),
+            looks: 0,
+        }),
         ..new_rollout(waiting, group, stage, incumbent, history, now)
     };
     let effects = first_calls(&rollout, group, applied, instance_type.as_deref());
@@ -294,6 +299,7 @@ fn new_rollout(
         weights: Vec::new(),
         went_back_by_own_config: false,
         told_of_wait: false,
+        asked: None,
         incumbent,
     }
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::moves::Moves;
 use super::share::{share_of, shift};
-use super::{Phase, Reason, Rollout, UNDO_ATTEMPTS, Undo, finish, judge, start};
+use super::{Phase, Reason, Rollout, UNDO_ATTEMPTS, Undo, asked, finish, judge, start};
 use crate::audit::What;
 use crate::decision::Note;
 use crate::event::EndpointStatus;
@@ -102,6 +102,9 @@ pub(super) fn look(
         });
         return;
     };
+    if asked::is_of_before(rollout, endpoint) {
+        return;
+    }
     let is_reduced = endpoint.config == rollout.final_config;
     if endpoint.config == incumbent.config || endpoint.config == rollout.back_config() {
         rollout.went_back_by_own_config = endpoint.config == rollout.back_config();

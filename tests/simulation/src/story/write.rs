@@ -162,7 +162,7 @@ fn deed(plan: &Plan, job: u32, moments: &[(i64, u32)], dice: &mut Dice) -> What 
         fault,
         minutes: i64_of(dice.between(3, longest)),
     };
-    match dice.below(100) {
+    match dice.below(106) {
         0..25 => What::Decide {
             job: if dice.chance(700) {
                 job
@@ -205,7 +205,9 @@ fn deed(plan: &Plan, job: u32, moments: &[(i64, u32)], dice: &mut Dice) -> What 
         81..85 => spell(Fault::Quota, dice, 40),
         85..90 => spell(Fault::MetricGap, dice, 60),
         90..93 => spell(Fault::Quiet, dice, 240),
-        _ => spell(Fault::Stopped, dice, 300),
+        93..100 => spell(Fault::Stopped, dice, 300),
+        100..103 => spell(Fault::MetricsDown, dice, 90),
+        _ => spell(Fault::Raced, dice, 30),
     }
 }
 
@@ -229,6 +231,10 @@ fn weather(is_plain: bool, dice: &mut Dice) -> Weather {
         (Fault::TickDoubled, 100),
         (Fault::TickLate, 50),
         (Fault::TickLost, 100),
+        (Fault::TickSkew, 100),
+        (Fault::StaleDescribe, 200),
+        (Fault::NotYet, 60),
+        (Fault::Redelivered, 30),
     ];
     let of_sagemaker = [
         (Fault::Undone, 60),

@@ -255,6 +255,7 @@ impl Town {
             config: config.name.clone(),
             pending_config: None,
             failure: None,
+            modified: Some(self.time()),
             variants: config.variants.iter().map(fresh).collect(),
         });
         place.has_served = true;

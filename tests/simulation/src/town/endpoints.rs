@@ -102,12 +102,14 @@ impl Town {
         }
         self.may_deploy(By::Us, config, call)?;
         self.check_deployment(name.as_str(), config);
+        self.endpoint_was(name.as_str());
         let place = Place::new(Endpoint {
             name: name.clone(),
             status: EndpointStatus::Creating,
             config: config.to_owned(),
             pending_config: None,
             failure: None,
+            modified: Some(self.time()),
             variants: Vec::new(),
         });
         self.aws.endpoints.insert(name.to_string(), place);
@@ -136,6 +138,7 @@ impl Town {
         if by == By::Us {
             self.check_deployment(name, config);
         }
+        self.endpoint_was(name);
         let (end, after) = self.prospects(by, name, config);
         if let Some(place) = self.aws.endpoints.get_mut(name) {
             place.foreign = (by == By::People).then(|| config.to_owned());
@@ -172,6 +175,7 @@ impl Town {
             ChangeEnd::Well
         };
         let after = 5_000 + i64::try_from(self.luck(key, 90_000)).unwrap_or_default();
+        self.endpoint_was(name);
         let Some(place) = self.aws.endpoints.get_mut(name) else {
             return Ok(());
         };
@@ -220,6 +224,7 @@ impl Town {
             by == By::People || !had_users,
             || format!("{name} was deleted although it serves users"),
         );
+        self.endpoint_was(name);
         let config = self.aws.endpoints[name].is.config.clone();
         let change = Change {
             kind: ChangeKind::Delete,
@@ -262,13 +267,15 @@ impl Town {
 
     /// A change is over.
     pub(crate) fn arrive(&mut self, name: &str, generation: u64) {
+        let place = self.aws.endpoints.get(name);
+        if place.is_none_or(|p| p.generation != generation) {
+            return;
+        }
+        self.endpoint_was(name);
         let configs = &self.aws.shelf;
         let Some(place) = self.aws.endpoints.get_mut(name) else {
             return;
         };
-        if place.generation != generation {
-            return;
-        }
         let Some(change) = place.change.take() else {
             return;
         };

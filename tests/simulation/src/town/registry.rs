@@ -148,6 +148,8 @@ impl Town {
             )
         });
         let created = self.now;
+        self.package_was(&arn);
+        self.is_made(&arn);
         self.aws.packages.insert(
             arn.clone(),
             Registered {
@@ -170,6 +172,7 @@ impl Town {
         why: Option<&str>,
     ) -> Result<(), WorldError> {
         let now = self.now;
+        self.package_was(arn);
         let Some(found) = self.aws.packages.get_mut(arn) else {
             return Err(refusal(
                 WorldErrorKind::Gone,
@@ -232,6 +235,7 @@ impl Town {
             return Err(refusal(WorldErrorKind::Gone, call, why));
         }
         self.note_orphan(&spec.name);
+        self.is_made(&spec.name);
         let package = Some(spec.package.clone());
         self.aws.models.insert(spec.name.clone(), package.clone());
         self.aws.made_from.insert(spec.name.clone(), package);
@@ -263,6 +267,7 @@ impl Town {
             return Err(refusal(WorldErrorKind::Gone, call, why));
         }
         self.note_orphan(&spec.name);
+        self.is_made(&spec.name);
         self.aws.configs.insert(spec.name.clone(), spec.clone());
         self.aws.shelf.insert(spec.name.clone(), spec.clone());
         Ok(())
