@@ -51,10 +51,16 @@ pub(super) async fn act<W: World>(
 
 /// Whether what a call needs may have been made so short a time ago that `SageMaker` does not find
 /// it yet: the page of `CreateEndpoint` says so and asks to try again. A rollout's ticks do.
-fn is_not_found_yet(pending: &Pending, error: &WorldError, now: Timestamp) -> bool {
+fn is_not_found_yet(
+    pending: &Pending,
+    error: &WorldError,
+    follows: bool,
+    now: Timestamp,
+) -> bool {
+    let is_new = follows || now.duration_since(pending.at) < SHOWN_AFTER;
     matches!(pending.lane, Lane::Rollout(_))
         && error.kind == WorldErrorKind::Gone
-        && now.duration_since(pending.at) < SHOWN_AFTER
+        && is_new
         && !Mutation::TrustStale.is_on()
 }
 
@@ -73,7 +79,10 @@ async fn act_in_order<W: World>(world: &W, effects: Vec<&Pending>, now: Timestam
                 tracing::debug!(%error, "a deliberate bug");
                 acted.settled.push((effect.clone(), Outcome::Done));
             }
-            Err(error) if error.is_passing() || is_not_found_yet(effect, &error, now) => {
+            Err(error)
+                if error.is_passing()
+                    || is_not_found_yet(effect, &error, !acted.settled.is_empty(), now) =>
+            {
                 tracing::info!(effect = %effect.id, %error, "to be done later");
                 acted.waiting.push((effect.clone(), error));
                 break;

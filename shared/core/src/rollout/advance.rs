@@ -55,7 +55,7 @@ pub fn advance(
         }
         Known::Is(endpoint) => endpoint,
     };
-    asked::exists(rollout);
+    asked::exists(rollout, endpoint);
     let question = judge::minutes_question(rollout, now);
     match question.and_then(|question| facts.answer(&question)) {
         Some(Answer::Refused(error)) => {

@@ -6,6 +6,7 @@
 
 use super::moves::Moves;
 use super::{Asked, Rollout};
+use crate::event::EndpointStatus;
 use crate::mutation::Mutation;
 use crate::world::{Effect, Endpoint};
 
@@ -38,9 +39,10 @@ pub(super) fn anew(rollout: &mut Rollout, endpoint: &Endpoint) {
     }
 }
 
-/// An endpoint that was created is shown.
-pub(super) fn exists(rollout: &mut Rollout) {
-    if rollout.incumbent.is_none() && rollout.asked.is_some_and(|a| a.of.is_none()) {
+/// An endpoint that was created is up: it was made long enough ago to be shown.
+pub(super) fn exists(rollout: &mut Rollout, endpoint: &Endpoint) {
+    let is_up = endpoint.status != EndpointStatus::Creating;
+    if is_up && rollout.incumbent.is_none() && rollout.asked.is_some_and(|a| a.of.is_none()) {
         rollout.asked = None;
     }
 }

@@ -25,6 +25,10 @@ use crate::notice::Severity;
 use crate::pipeline::Stage;
 use crate::world::{ConfigSpec, Effect, Endpoint, ModelSpec, Question, VariantSpec};
 
+/// A package that was made or approved less than this ago may be shown as it was before: reads of
+/// `SageMaker` are consistent only in the end, and events' times are not exact.
+const SHOWN_AFTER: SignedDuration = SignedDuration::from_mins(5);
+
 /// What became of a candidate whose turn it was.
 pub enum Start {
     /// Facts are missing; ask [`needs_to_start`].
@@ -90,7 +94,14 @@ pub fn start(
 ) -> Start {
     let candidate = &waiting.candidate;
     if let Err(stop) = may_serve(candidate, stage, facts) {
-        return stop;
+        let is_new = now.duration_since(candidate.approved_at) < SHOWN_AFTER;
+        return match stop {
+            Start::Refused(_) if is_new && !Mutation::TrustStale.is_on() => {
+                let package = &candidate.package;
+                Start::Wait(format!("The package {package} is not shown as Approved yet."))
+            }
+            stop => stop,
+        };
     }
     let served = match facts.endpoint(&stage.endpoint) {
         Known::NotAsked => return Start::Unknown,
