@@ -370,10 +370,13 @@ fn answer(town: &mut Town, question: &Question, key: u64) -> Answer {
         Question::EndpointConfig { name } if town.is_not_seen_yet(name, key) => None,
         Question::Model { name } if town.is_not_seen_yet(name, key) => None,
         Question::EndpointConfig { name } => town.aws.configs.get(name).map(|config| {
+            let settings = town.aws.settings.get(name);
             let variants = config.variants.iter().map(|v| ConfigVariant {
                 name: v.name.clone(),
                 model: Some(v.model.clone()),
-                instance_type: Some("ml.m5.large".to_owned()),
+                instance_type: settings
+                    .and_then(|s| s.of_variants.get(&v.name))
+                    .map(|of| of.instance_type.clone()),
             });
             Answer::EndpointConfig(Box::new(EndpointConfig {
                 name: name.clone(),
@@ -555,12 +558,13 @@ impl Ledger for Port<'_> {
         }
         let mut town = self.town();
         let pending = early.unwrap_or_else(|| pending(&mut town));
+        let now = town.now;
         Ok(town.books.groups.get(group).and_then(|partition| {
             Some(Snapshot {
                 applied: partition.policy.clone()?,
                 head: partition.head.clone(),
                 pending: pending?,
-                seen: event.is_some_and(|e| partition.seen.contains(e))
+                seen: event.is_some_and(|e| partition.is_seen(e, now))
                     && !Mutation::IgnoreMarker.is_on(),
             })
         }))

@@ -18,6 +18,7 @@ mod metrics;
 mod past;
 mod post;
 mod registry;
+mod settings;
 
 pub(crate) use past::Past;
 pub(crate) use post::Mail;

@@ -564,6 +564,11 @@ fn reduce(rollout: &Rollout, endpoint: &Endpoint, moves: &mut Moves) {
     let count = endpoint
         .variant(&rollout.canary)
         .map_or(1, |v| v.desired_count.max(1));
+    let at_start = rollout.incumbent.as_ref().map(|i| i.count);
+    let count = match at_start.filter(|_| Mutation::ForgetScaling.is_on()) {
+        Some(at_start) => at_start,
+        None => count,
+    };
     moves
         .effects
         .push(Effect::CreateEndpointConfig(Box::new(ConfigSpec {
@@ -572,7 +577,8 @@ fn reduce(rollout: &Rollout, endpoint: &Endpoint, moves: &mut Moves) {
             variants: vec![VariantSpec {
                 name: rollout.final_variant.clone(),
                 model: rollout.model.clone(),
-                like: Some(rollout.canary.clone()),
+                like: Some(rollout.canary.clone())
+                    .filter(|_| !Mutation::ForgetVariantSettings.is_on()),
                 instance: None,
                 count,
                 weight: 100,

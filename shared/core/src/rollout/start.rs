@@ -463,7 +463,11 @@ fn first_calls(
     let model = Effect::CreateModel(Box::new(ModelSpec {
         name: rollout.model.clone(),
         package: rollout.candidate.package.clone(),
-        like: rollout.incumbent.as_ref().map(|i| i.model.clone()),
+        like: rollout
+            .incumbent
+            .as_ref()
+            .filter(|_| !Mutation::ForgetModelSettings.is_on())
+            .map(|i| i.model.clone()),
         role: serve.role.clone(),
         vpc: serve.vpc.clone(),
         network_isolation: serve.network_isolation,
@@ -488,6 +492,7 @@ fn first_calls(
         count: rollout
             .incumbent
             .as_ref()
+            .filter(|_| !Mutation::ResetCount.is_on())
             .map_or(floor, |i| i.count.max(floor)),
         weight: 100,
         model_download_seconds: serve.model_download_seconds,
@@ -509,7 +514,7 @@ fn first_calls(
     };
     let config = Effect::CreateEndpointConfig(Box::new(ConfigSpec {
         name: rollout.config.clone(),
-        like,
+        like: like.filter(|_| !Mutation::ForgetSettings.is_on()),
         variants,
         tags: tags.clone(),
     }));

@@ -11,7 +11,7 @@ use crate::decision::Note;
 use crate::event::EndpointStatus;
 use crate::mutation::Mutation;
 use crate::notice::Severity;
-use crate::world::{ConfigSpec, Effect, Endpoint};
+use crate::world::{ConfigSpec, Effect, Endpoint, VariantSpec};
 
 /// Takes a rollout back: from now on its looks lead to the champion. What was asked for before is
 /// not wanted any more.
@@ -127,12 +127,18 @@ pub(super) fn look(
             shift(rollout, 0, moves);
         }
     } else if !is_spent(rollout, now, moves) {
-        restore(rollout, &incumbent, is_reduced, moves);
+        restore(rollout, endpoint, &incumbent, is_reduced, moves);
     }
 }
 
 /// Asks for the champion alone, with its present count.
-fn restore(rollout: &Rollout, incumbent: &super::Incumbent, is_reduced: bool, moves: &mut Moves) {
+fn restore(
+    rollout: &Rollout,
+    endpoint: &Endpoint,
+    incumbent: &super::Incumbent,
+    is_reduced: bool,
+    moves: &mut Moves,
+) {
     let keeps_variant = !is_reduced || rollout.final_variant == incumbent.variant;
     if keeps_variant {
         // The variant is in both configs, so it keeps its count and, alone, all the weight.
@@ -152,7 +158,13 @@ fn restore(rollout: &Rollout, incumbent: &super::Incumbent, is_reduced: bool, mo
         .push(Effect::CreateEndpointConfig(Box::new(ConfigSpec {
             name: rollout.back_config(),
             like: Some(incumbent.config.clone()),
-            variants: vec![start::champion_variant(incumbent)],
+            variants: vec![VariantSpec {
+                // What serves may have been scaled since the champion went.
+                count: endpoint
+                    .variant(&rollout.final_variant)
+                    .map_or(incumbent.count, |v| v.desired_count.max(1)),
+                ..start::champion_variant(incumbent)
+            }],
             tags: std::collections::BTreeMap::new(),
         })));
     moves.effects.push(Effect::UpdateEndpoint {

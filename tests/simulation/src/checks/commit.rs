@@ -49,7 +49,7 @@ impl Look<'_> {
 impl Town {
     /// Writes a commit if DynamoDB's conditions hold, and looks at what it changes.
     pub(crate) fn commit(&mut self, group: &GroupName, commit: &Commit) -> Result<(), CommitError> {
-        if let Some(refusal) = self.books.refuses(group, commit) {
+        if let Some(refusal) = self.books.refuses(group, commit, self.now) {
             return Err(refusal);
         }
         for pending in &commit.add {
@@ -68,7 +68,8 @@ impl Town {
             group,
         };
         look.all();
-        self.books.write(group, commit);
+        let now = self.now;
+        self.books.write(group, commit, now);
         self.note_champions(commit);
         Ok(())
     }
@@ -171,12 +172,9 @@ impl Look<'_> {
                 });
             }
         }
-        let is_new = self
-            .commit
-            .seen
-            .as_ref()
-            .is_none_or(|e| !self.before.seen.contains(e));
         let seen = self.commit.seen.clone();
+        let events = &mut self.before.memory.events;
+        let is_new = seen.clone().is_none_or(|e| events.insert(e));
         self.hold(Invariant::OncePerEvent, is_new, || {
             format!("{seen:?} took effect twice")
         });

@@ -37,6 +37,7 @@ pub(super) fn story(seed: u64) -> Story {
 }
 
 fn plan(index: usize, is_plain: bool, dice: &mut Dice) -> Plan {
+    let is_adopted = dice.chance(250);
     Plan {
         index,
         stages: dice.pick(&[1, 1, 1, 2, 2, 3]),
@@ -71,7 +72,8 @@ fn plan(index: usize, is_plain: bool, dice: &mut Dice) -> Plan {
         } else {
             dice.pick(&[150, 400, 900])
         },
-        is_adopted: dice.chance(250),
+        is_adopted,
+        says_instance: !is_adopted || dice.chance(500),
     }
 }
 

@@ -137,6 +137,8 @@ impl Town {
         self.may_deploy(by, config, call)?;
         if by == By::Us {
             self.check_deployment(name, config);
+            self.check_settings(name, config);
+            self.check_capacity(name, config, retain);
         }
         self.endpoint_was(name);
         let (end, after) = self.prospects(by, name, config);
@@ -347,6 +349,8 @@ impl Town {
                 EndpointStatus::InService
             }
         };
+        let is_by_people = self.aws.endpoints[name].foreign.is_some();
+        self.note_settings(name, is_by_people);
         self.set_status(name, status);
         self.share_traffic(name);
         if matches!(

@@ -236,6 +236,7 @@ impl Town {
         }
         self.note_orphan(&spec.name);
         self.is_made(&spec.name);
+        self.copy_model_settings(spec);
         let package = Some(spec.package.clone());
         self.aws.models.insert(spec.name.clone(), package.clone());
         self.aws.made_from.insert(spec.name.clone(), package);
@@ -268,6 +269,7 @@ impl Town {
         }
         self.note_orphan(&spec.name);
         self.is_made(&spec.name);
+        self.copy_settings(spec);
         self.aws.configs.insert(spec.name.clone(), spec.clone());
         self.aws.shelf.insert(spec.name.clone(), spec.clone());
         Ok(())
