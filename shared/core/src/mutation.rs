@@ -31,6 +31,7 @@ mutations! {
     SettleUndone, "a call that can't be done now is settled as done";
     BackToCanary, "the way back deploys the canary's config";
     ForgetNotice, "a notice is not sent";
+    DontExplain, "the audit trail does not name the calls that a decision asks for";
     DropEntry, "every fifth audit entry is not written";
     RegisterAgain, "a training job's event registers its model again";
     GateOpen, "the gate passes every model";

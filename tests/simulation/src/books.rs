@@ -32,6 +32,8 @@ pub(crate) struct Partition {
 /// What the checks remember.
 #[derive(Default)]
 pub(crate) struct Memory {
+    /// The calls that the audit trail names.
+    pub(crate) explained: BTreeSet<String>,
     /// Every event that ever took effect.
     pub(crate) events: BTreeSet<EventId>,
     /// Every rollout that ever ran.

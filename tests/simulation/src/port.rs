@@ -20,8 +20,10 @@ use tidegate_core::world::{
 };
 
 use crate::aws::Schedule;
+use crate::books::Partition;
 use crate::dice::mix;
 use crate::fault::Fault;
+use crate::invariant::Invariant;
 use crate::town::{By, Item, MINUTE, Town, refusal};
 
 /// What one running function reaches.
@@ -494,15 +496,25 @@ fn perform(town: &mut Town, effect: &Effect) -> Result<Outcome, WorldError> {
                 born,
             });
             if is_new {
+                town.is_explained(group, "CreateSchedule", &[&rollout.0]);
                 let rollout = rollout.0.clone();
                 town.due(born + MINUTE, Item::Tick { rollout, born });
             }
         }
         Effect::StopTicks { rollout } => {
-            town.aws.schedules.remove(&rollout.0);
+            if let Some(was) = town.aws.schedules.remove(&rollout.0)
+                && let Ok(group) = GroupName::parse(&was.group)
+            {
+                town.is_explained(&group, "DeleteSchedule", &[&rollout.0]);
+            }
         }
         Effect::StartRetraining { token, .. } => {
             if town.aws.executions.insert(token.clone()) {
+                let names = |p: &&Partition| p.memory.names("StartPipelineExecution", &[token]);
+                let is_explained = town.books.groups.values().find(names).is_some();
+                town.hold(Invariant::AuditExplains, is_explained, || {
+                    format!("no entry explains the retraining {token}")
+                });
                 town.say(|| format!("   a retraining starts: {token}"));
             }
             return Ok(Outcome::Started {

@@ -161,6 +161,12 @@ impl Look<'_> {
     fn is_marked(&mut self) {
         let read = |e: &Entry| e.read().ok();
         for entry in self.commit.entries.iter().filter_map(read) {
+            let calls = entry.facts.get("calls").and_then(|c| c.as_array());
+            let lines = calls.into_iter().flatten().filter_map(|c| c.as_str());
+            if !entry.why.is_empty() {
+                let named = lines.map(str::to_owned);
+                self.before.memory.explained.extend(named);
+            }
             let is_of_event = matches!(
                 entry.what,
                 What::ApprovalSeen | What::CandidateGated | What::AlarmSeen | What::ViolationSeen

@@ -102,6 +102,7 @@ impl Town {
         }
         self.may_deploy(By::Us, config, call)?;
         self.check_deployment(name.as_str(), config);
+        self.is_thing_explained(call, &[name.as_str(), config]);
         self.endpoint_was(name.as_str());
         let place = Place::new(Endpoint {
             name: name.clone(),
@@ -137,6 +138,7 @@ impl Town {
         self.may_deploy(by, config, call)?;
         if by == By::Us {
             self.check_deployment(name, config);
+            self.is_thing_explained(call, &[name, config]);
             self.check_settings(name, config);
             self.check_capacity(name, config, retain);
         }
@@ -168,6 +170,10 @@ impl Town {
         self.must_be_in_service(name, call)?;
         if by == By::Us {
             self.check_shift(name, weights);
+            let shares: Vec<String> = weights.iter().map(|(v, w)| format!("{v} {w} %")).collect();
+            let mut names = vec![name];
+            names.extend(shares.iter().map(String::as_str));
+            self.is_thing_explained(call, &names);
         }
         let generation = self.aws.endpoints[name].generation;
         let key = mix(hash(name), generation);
@@ -226,6 +232,9 @@ impl Town {
             by == By::People || !had_users,
             || format!("{name} was deleted although it serves users"),
         );
+        if by == By::Us {
+            self.is_thing_explained(call, &[name]);
+        }
         self.endpoint_was(name);
         let config = self.aws.endpoints[name].is.config.clone();
         let change = Change {
