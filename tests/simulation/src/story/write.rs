@@ -110,7 +110,10 @@ fn trainings(plan: &Plan, is_plain: bool, dice: &mut Dice, acts: &mut Vec<Act>) 
                 },
             ));
         }
-        at += if is_plain {
+        at += if dice.chance(60) {
+            // As long after the one before as a dead letter is kept.
+            i64_of(dice.between(10 * 86_400, 13 * 86_400))
+        } else if is_plain {
             3 * DAY + i64_of(dice.below(3_600))
         } else if dice.chance(400) {
             // In the middle of the rollout before.
@@ -236,7 +239,7 @@ fn weather(is_plain: bool, dice: &mut Dice) -> Weather {
         (Fault::TickSkew, 100),
         (Fault::StaleDescribe, 200),
         (Fault::NotYet, 60),
-        (Fault::Redelivered, 30),
+        (Fault::Redelivered, 60),
     ];
     let of_sagemaker = [
         (Fault::Undone, 60),

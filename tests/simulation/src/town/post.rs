@@ -141,15 +141,29 @@ impl Town {
             // A dead-letter queue keeps a message for two weeks, and a person may send it again
             // although it took effect.
             if self.strikes(Fault::Redelivered, key) {
-                let days = 14 * 24 * HOUR - HOUR;
-                let span = u64::try_from(days).unwrap_or(1);
-                let later = HOUR + i64::try_from(self.luck(mix(key, 5), span)).unwrap_or_default();
+                let again = self.redelivery(key, self.now + late);
                 let mail = Mail {
                     key: mix(key, 6),
                     ..mail
                 };
-                self.due(self.now + late + later, Item::Deliver(mail));
+                self.due(again, Item::Deliver(mail));
             }
+        }
+    }
+
+    /// When an event that was delivered comes again: within two weeks, most soon after something
+    /// else began, when it hurts.
+    fn redelivery(&self, key: u64, delivered: i64) -> i64 {
+        let last = delivered + 14 * 24 * HOUR;
+        let first = delivered + HOUR;
+        let acts = self.story.acts.iter().map(|a| BEGINNING + a.at * 1_000);
+        let later: Vec<i64> = acts.filter(|at| first < *at && *at < last - HOUR).collect();
+        let span = |n: i64| u64::try_from(n).unwrap_or(1);
+        let luck = |n: u64, of: i64| i64::try_from(self.luck(mix(key, n), span(of))).unwrap_or(0);
+        let farthest = later.iter().max().filter(|_| self.luck(mix(key, 9), 4) > 0);
+        match farthest {
+            Some(at) => at + luck(10, HOUR),
+            None => first + luck(5, last - first),
         }
     }
 
