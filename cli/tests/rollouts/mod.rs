@@ -139,6 +139,7 @@ fn rollout(stage: &Stage, version: u32, started: Timestamp, phase: Phase) -> Rol
         minutes: Vec::new(),
         weights: vec![(minute(10), 5)],
         told_of_wait: false,
+        asked: None,
         went_back_by_own_config: false,
         past: None,
         crossed: None,

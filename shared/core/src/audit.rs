@@ -202,6 +202,7 @@ fn bounded(facts: Value) -> Value {
         return facts;
     }
     json!({
+        "calls": facts.get("calls"),
         "sha256": Hash::of_text(&text).as_str(),
         "bytes": text.len(),
         "note": "the facts were too long for the audit trail; this is the hash of their JSON",

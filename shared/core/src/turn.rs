@@ -80,7 +80,7 @@ pub(crate) fn start_what_waits(case: &Case<'_>, decision: &mut Decision) {
                             format!("{version} waits for {}", stage.endpoint),
                             vec![
                                 why,
-                                "It starts by itself when the endpoint is InService.".into(),
+                                "It starts by itself when that is over.".into(),
                             ],
                         ),
                 );

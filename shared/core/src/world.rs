@@ -291,6 +291,9 @@ pub struct Endpoint {
     pub failure: Option<String>,
     /// Its variants.
     pub variants: Vec<Variant>,
+    /// `LastModifiedTime`: tells a description of before a change from one of after it.
+    #[serde(default)]
+    pub modified: Option<Timestamp>,
 }
 
 impl Endpoint {

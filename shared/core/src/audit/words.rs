@@ -112,6 +112,8 @@ what! {
     RetrainingWithheld = "retraining-withheld",
     /// People were told.
     Told = "told",
+    /// Calls were asked for, on the way to what was decided before.
+    CallsAsked = "calls-asked",
     /// A call to AWS failed for good.
     EffectFailed = "effect-failed",
     /// Somebody else changed an endpoint.

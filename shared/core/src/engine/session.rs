@@ -1,6 +1,8 @@
 //! One event's way through a pipeline: finish what is pending, decide on the event, act, settle,
 //! and start what waits.
 
+use jiff::Timestamp;
+
 use super::act::{Acted, act};
 use super::gather::gather;
 use super::seal::seal;
@@ -9,7 +11,7 @@ use crate::case::Case;
 use crate::decide::{Input, decide};
 use crate::decision::{Decision, Note};
 use crate::event::{Event, Kind};
-use crate::ledger::{Commit, CommitError, JobRecord, Ledger, Pending, Snapshot};
+use crate::ledger::{Commit, CommitError, JobRecord, Lane, Ledger, Pending, Snapshot};
 use crate::mutation::Mutation;
 use crate::name::{EventId, GroupName, JobName, RolloutId};
 use crate::observe;
@@ -81,7 +83,14 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
                 .filter(may_be_done)
                 .cloned()
                 .collect();
-            let acted = act(self.world, &pending, &self.waiting_ids()).await;
+            let now = now_of(self.event, snapshot.head.now);
+            if Mutation::SettleBeforeAct.is_on()
+                && let Some(next) = self.settle_first(&snapshot, &pending, now).await?
+            {
+                snapshot = next;
+                continue;
+            }
+            let acted = act(self.world, &pending, &self.waiting_ids(), now).await;
             self.waiting
                 .extend(acted.waiting.iter().map(|(p, e)| (p.id.clone(), e.clone())));
             let round = if !acted.settled.is_empty() {
@@ -149,6 +158,26 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
             }
         }
         Ok(latest.map_or(Round::Idle, Round::Committed))
+    }
+
+    /// A deliberate bug: the calls of rollouts are settled, and then made.
+    async fn settle_first(
+        &mut self,
+        snapshot: &Snapshot,
+        pending: &[Pending],
+        now: Timestamp,
+    ) -> Result<Option<Snapshot>, EngineError> {
+        let is_of_rollout = |p: &&Pending| matches!(p.lane, Lane::Rollout(_));
+        let calls: Vec<Pending> = pending.iter().filter(is_of_rollout).cloned().collect();
+        let early = Acted {
+            settled: calls.iter().map(|p| (p.clone(), Outcome::Done)).collect(),
+            waiting: Vec::new(),
+        };
+        let Round::Committed(next) = self.settle(snapshot, &early).await? else {
+            return Ok(None);
+        };
+        act(self.world, &calls, &[], now).await;
+        Ok(Some(*next))
     }
 
     /// Looks at the endpoints of rollouts whose calls were left by somebody who died or had to
@@ -262,7 +291,7 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
 
 /// Whether ticks come that will do this effect: its rollout runs, and its schedule is made.
 fn has_ticks(snapshot: &Snapshot, pending: &Pending) -> bool {
-    let crate::ledger::Lane::Rollout(id) = &pending.lane else {
+    let Lane::Rollout(id) = &pending.lane else {
         return false;
     };
     let has_schedule = !snapshot

@@ -29,7 +29,7 @@ impl Town {
     }
 
     /// The rollout of an endpoint, if one is under way.
-    pub(super) fn rollout_of(&self, endpoint: &str) -> Option<Rollout> {
+    pub(crate) fn rollout_of(&self, endpoint: &str) -> Option<Rollout> {
         let group = self.group(self.plan_of(endpoint));
         let partition = self.books.groups.get(&group)?;
         let mut all = partition.head.rollouts.values();

@@ -97,6 +97,7 @@ impl Town {
             let arn = arn.clone();
             return Outcome::Registered { arn, version };
         }
+        self.is_explained(&spec.group, "CreateModelPackage", &[spec.job.as_str()]);
         let auc = self
             .aws
             .jobs
@@ -151,6 +152,8 @@ impl Town {
             )
         });
         let created = self.now;
+        self.package_was(&arn);
+        self.is_made(&arn);
         self.aws.packages.insert(
             arn.clone(),
             Registered {
@@ -172,7 +175,14 @@ impl Town {
         approval: Approval,
         why: Option<&str>,
     ) -> Result<(), WorldError> {
+        if by == By::Us
+            && let Some(group) = self.aws.packages.get(arn).map(|p| p.package.group.clone())
+        {
+            let words = format!("{approval:?}");
+            self.is_explained(&group, "UpdateModelPackage", &[arn, &words]);
+        }
         let now = self.now;
+        self.package_was(arn);
         let Some(found) = self.aws.packages.get_mut(arn) else {
             return Err(refusal(
                 WorldErrorKind::Gone,
@@ -235,6 +245,9 @@ impl Town {
             return Err(refusal(WorldErrorKind::Gone, call, why));
         }
         self.note_orphan(&spec.name);
+        self.is_made(&spec.name);
+        self.is_thing_explained("CreateModel ", &[&spec.name]);
+        self.copy_model_settings(spec);
         let package = Some(spec.package.clone());
         self.aws.models.insert(spec.name.clone(), package.clone());
         self.aws.made_from.insert(spec.name.clone(), package);
@@ -266,6 +279,9 @@ impl Town {
             return Err(refusal(WorldErrorKind::Gone, call, why));
         }
         self.note_orphan(&spec.name);
+        self.is_made(&spec.name);
+        self.is_thing_explained("CreateEndpointConfig ", &[&spec.name]);
+        self.copy_settings(spec);
         self.aws.configs.insert(spec.name.clone(), spec.clone());
         self.aws.shelf.insert(spec.name.clone(), spec.clone());
         Ok(())
@@ -294,7 +310,9 @@ impl Town {
         self.hold(Invariant::NothingInUseDeleted, user.is_none(), || {
             format!("the config {name} was deleted while {user:?} serves by it")
         });
-        self.aws.configs.remove(name);
+        if self.aws.configs.remove(name).is_some() {
+            self.is_thing_explained("DeleteEndpointConfig ", &[name]);
+        }
     }
 
     /// `DeleteModel`, by Tidegate.
@@ -303,7 +321,9 @@ impl Town {
         self.hold(Invariant::NothingInUseDeleted, user.is_none(), || {
             format!("the model {name} was deleted while {user:?} serves it")
         });
-        self.aws.models.remove(name);
+        if self.aws.models.remove(name).is_some() {
+            self.is_thing_explained("DeleteModel ", &[name]);
+        }
     }
 
     /// The endpoint that serves by, or is on its way to, such a config or model.

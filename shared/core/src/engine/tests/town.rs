@@ -567,6 +567,7 @@ fn create_endpoint(state: &mut State, name: &EndpointName, config: &str) -> Resu
         config: config.to_owned(),
         pending_config: Some(config.to_owned()),
         failure: None,
+        modified: None,
         variants: Vec::new(),
     };
     state.endpoints.insert(name.clone(), endpoint);

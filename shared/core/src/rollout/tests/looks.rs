@@ -25,6 +25,7 @@ fn endpoint(rollout: &Rollout, share: u8) -> Endpoint {
         config: rollout.config.clone(),
         pending_config: None,
         failure: None,
+        modified: None,
         variants: vec![
             variant("v1", f64::from(100 - share)),
             variant("v2", f64::from(share)),
