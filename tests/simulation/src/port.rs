@@ -161,7 +161,11 @@ fn may_change(now: &Endpoint, call: &str) -> Result<(), WorldError> {
         | EndpointStatus::UpdateRollbackFailed => WorldErrorKind::Refused,
         _ => WorldErrorKind::NotNow,
     };
-    Err(refusal(kind, call, format!("{} is {:?}", now.name, now.status)))
+    Err(refusal(
+        kind,
+        call,
+        format!("{} is {:?}", now.name, now.status),
+    ))
 }
 
 /// Whether the endpoint of this name, which is there already, is the one that was to be made.

@@ -98,7 +98,9 @@ pub fn start(
         return match stop {
             Start::Refused(_) if is_new && !Mutation::TrustStale.is_on() => {
                 let package = &candidate.package;
-                Start::Wait(format!("The package {package} is not shown as Approved yet."))
+                Start::Wait(format!(
+                    "The package {package} is not shown as Approved yet."
+                ))
             }
             stop => stop,
         };
