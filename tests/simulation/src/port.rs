@@ -153,6 +153,21 @@ fn needed(found: Option<Endpoint>, call: &str, name: &str) -> Result<Endpoint, W
     })
 }
 
+/// Whether an endpoint has the variants whose weights are to change.
+fn has_variants(
+    now: &Endpoint,
+    weights: &BTreeMap<String, u8>,
+    call: &str,
+) -> Result<(), WorldError> {
+    match weights.keys().find(|v| now.variant(v).is_none()) {
+        None => Ok(()),
+        Some(absent) => {
+            let why = format!("{} has no variant {absent}", now.name);
+            Err(refusal(WorldErrorKind::Gone, call, why))
+        }
+    }
+}
+
 /// Whether an endpoint has these shares of traffic, or was asked for them.
 fn has_shares(now: &Endpoint, weights: &BTreeMap<String, u8>) -> bool {
     let total: f64 = now.variants.iter().map(|v| v.desired_weight).sum();
@@ -263,13 +278,7 @@ impl World for Port<'_> {
                 let call = "UpdateEndpointWeightsAndCapacities";
                 let name = endpoint.as_str();
                 let now = needed(self.described(name).await?, call, name)?;
-                if let Some(absent) = weights.keys().find(|v| now.variant(v).is_none()) {
-                    return Err(WorldError {
-                        kind: WorldErrorKind::Gone,
-                        call: call.to_owned(),
-                        message: format!("{name} has no variant {absent}"),
-                    });
-                }
+                has_variants(&now, weights, call)?;
                 let is_so = has_shares(&now, weights);
                 if is_so {
                     return Ok(Outcome::Done);
