@@ -167,7 +167,11 @@ impl Place {
                 | EndpointStatus::SystemUpdating
                 | EndpointStatus::RollingBack
                 | EndpointStatus::UpdateRollbackFailed
-        ) && self.is.variants.iter().map(|v| v.weight).sum::<f64>() > 0.0
+        ) && self
+            .is
+            .variants
+            .iter()
+            .any(|v| v.weight > 0.0 && v.count > 0)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The two ports of core, as one running function sees them: every call takes time in which others
 //! go on, may fail before or after it was done, and the function may die while it waits.
 
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -152,6 +153,31 @@ fn needed(found: Option<Endpoint>, call: &str, name: &str) -> Result<Endpoint, W
     })
 }
 
+/// Whether an endpoint has the variants whose weights are to change.
+fn has_variants(
+    now: &Endpoint,
+    weights: &BTreeMap<String, u8>,
+    call: &str,
+) -> Result<(), WorldError> {
+    match weights.keys().find(|v| now.variant(v).is_none()) {
+        None => Ok(()),
+        Some(absent) => {
+            let why = format!("{} has no variant {absent}", now.name);
+            Err(refusal(WorldErrorKind::Gone, call, why))
+        }
+    }
+}
+
+/// Whether an endpoint has these shares of traffic, or was asked for them.
+fn has_shares(now: &Endpoint, weights: &BTreeMap<String, u8>) -> bool {
+    let total: f64 = now.variants.iter().map(|v| v.desired_weight).sum();
+    total > 0.0
+        && now.variants.iter().all(|v| {
+            let wanted = f64::from(weights.get(&v.name).copied().unwrap_or(0));
+            (v.desired_weight / total - wanted / 100.0).abs() < 1e-4
+        })
+}
+
 /// Only an endpoint that is `InService` takes changes; another is not even asked.
 fn may_change(now: &Endpoint, call: &str) -> Result<(), WorldError> {
     let kind = match now.status {
@@ -161,7 +187,11 @@ fn may_change(now: &Endpoint, call: &str) -> Result<(), WorldError> {
         | EndpointStatus::UpdateRollbackFailed => WorldErrorKind::Refused,
         _ => WorldErrorKind::NotNow,
     };
-    Err(refusal(kind, call, format!("{} is {:?}", now.name, now.status)))
+    Err(refusal(
+        kind,
+        call,
+        format!("{} is {:?}", now.name, now.status),
+    ))
 }
 
 /// Whether the endpoint of this name, which is there already, is the one that was to be made.
@@ -248,19 +278,8 @@ impl World for Port<'_> {
                 let call = "UpdateEndpointWeightsAndCapacities";
                 let name = endpoint.as_str();
                 let now = needed(self.described(name).await?, call, name)?;
-                if let Some(absent) = weights.keys().find(|v| now.variant(v).is_none()) {
-                    return Err(WorldError {
-                        kind: WorldErrorKind::Gone,
-                        call: call.to_owned(),
-                        message: format!("{name} has no variant {absent}"),
-                    });
-                }
-                let total: f64 = now.variants.iter().map(|v| v.desired_weight).sum();
-                let is_so = total > 0.0
-                    && now.variants.iter().all(|v| {
-                        let wanted = f64::from(weights.get(&v.name).copied().unwrap_or(0));
-                        (v.desired_weight / total - wanted / 100.0).abs() < 1e-4
-                    });
+                has_variants(&now, weights, call)?;
+                let is_so = has_shares(&now, weights);
                 if is_so {
                     return Ok(Outcome::Done);
                 }
@@ -393,7 +412,7 @@ fn answer(town: &mut Town, question: &Question, key: u64) -> Answer {
                 name: name.clone(),
                 package: package.clone(),
                 image: package.is_none().then(|| "theirs".to_owned()),
-                environment: std::collections::BTreeMap::new(),
+                environment: BTreeMap::new(),
             }))
         }),
         Question::Minutes {
@@ -574,6 +593,14 @@ impl Ledger for Port<'_> {
         let mut town = self.town();
         let pending = early.unwrap_or_else(|| pending(&mut town));
         let now = town.now;
+        // Nothing comes again later than the ledger remembers.
+        let took_effect = event.is_some_and(|e| {
+            let partition = town.books.groups.get(group);
+            partition.is_some_and(|p| p.memory.events.contains(e) && !p.is_seen(e, now))
+        });
+        town.hold(Invariant::OncePerEvent, !took_effect, || {
+            format!("{event:?} took effect, comes again and is not known any more")
+        });
         Ok(town.books.groups.get(group).and_then(|partition| {
             Some(Snapshot {
                 applied: partition.policy.clone()?,

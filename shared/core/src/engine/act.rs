@@ -51,12 +51,7 @@ pub(super) async fn act<W: World>(
 
 /// Whether what a call needs may have been made so short a time ago that `SageMaker` does not find
 /// it yet: the page of `CreateEndpoint` says so and asks to try again. A rollout's ticks do.
-fn is_not_found_yet(
-    pending: &Pending,
-    error: &WorldError,
-    follows: bool,
-    now: Timestamp,
-) -> bool {
+fn is_not_found_yet(pending: &Pending, error: &WorldError, follows: bool, now: Timestamp) -> bool {
     let is_new = follows || now.duration_since(pending.at) < SHOWN_AFTER;
     matches!(pending.lane, Lane::Rollout(_))
         && error.kind == WorldErrorKind::Gone

@@ -84,9 +84,7 @@ fn lags(snapshot: &Snapshot, event: &Event, question: &Question, answer: &Answer
             Kind::Package { arn, approval, .. },
             Question::Package { arn: of },
             Answer::Package(package),
-        ) => {
-            arn == of && package.approval != *approval && package.modified + SKEW < event.at
-        }
+        ) => arn == of && package.approval != *approval && package.modified + SKEW < event.at,
         _ => false,
     }
 }

@@ -94,14 +94,7 @@ pub fn start(
 ) -> Start {
     let candidate = &waiting.candidate;
     if let Err(stop) = may_serve(candidate, stage, facts) {
-        let is_new = now.duration_since(candidate.approved_at) < SHOWN_AFTER;
-        return match stop {
-            Start::Refused(_) if is_new && !Mutation::TrustStale.is_on() => {
-                let package = &candidate.package;
-                Start::Wait(format!("The package {package} is not shown as Approved yet."))
-            }
-            stop => stop,
-        };
+        return unless_new(stop, candidate, now);
     }
     let served = match facts.endpoint(&stage.endpoint) {
         Known::NotAsked => return Start::Unknown,
@@ -195,6 +188,18 @@ pub fn start(
         vec![why],
     );
     Start::Started(Box::new(rollout), effects, Box::new(note))
+}
+
+/// A refusal, unless its package is so new that it may be shown as it was before.
+fn unless_new(stop: Start, candidate: &Candidate, now: Timestamp) -> Start {
+    let is_new = now.duration_since(candidate.approved_at) < SHOWN_AFTER;
+    match stop {
+        Start::Refused(_) if is_new && !Mutation::TrustStale.is_on() => Start::Wait(format!(
+            "The package {} is not shown as Approved yet.",
+            candidate.package
+        )),
+        stop => stop,
+    }
 }
 
 /// Refuses a candidate, and tells people why.

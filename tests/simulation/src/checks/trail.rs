@@ -13,7 +13,10 @@ impl Town {
         let partition = self.books.groups.get(group);
         let explained = partition.is_some_and(|p| p.memory.names(call, names));
         self.hold(Invariant::AuditExplains, explained, || {
-            format!("no entry of {group} explains {call} of {}", names.join(", "))
+            format!(
+                "no entry of {group} explains {call} of {}",
+                names.join(", ")
+            )
         });
     }
 
