@@ -19,7 +19,7 @@ export CARGO_TERM_COLOR ?= auto
 
 
 .PHONY: help setup build run world story test test-rust test-python check fmt clippy deny infra \
-	simulate mutations bench-footprint bench-judge kill-matrix clean
+	simulate mutations bench-bounds bench-footprint bench-judge bench-storm kill-matrix clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -92,11 +92,17 @@ mutations: ## deliberate bugs in core, and which promise of the simulation catch
 kill-matrix: $(STAMPS)/python build ## each call of the main story by each fault, processes killed; ARGS="--only CreateModel", "--quick"
 	@target/debug/world faults $(ARGS)
 
+bench-bounds: build ## a pipeline of 10,000 versions and 100,000 entries beside a new one: calls and bytes (VERSIONS, ENTRIES)
+	@VERSIONS=$(or $(VERSIONS),10000) ENTRIES=$(or $(ENTRIES),100000) cargo nextest run --workspace --test bounds -E 'test(long_past)' --no-capture
+
 bench-footprint: $(STAMPS)/python ## size, start time and memory of the release binaries
 	@$(PY) tests/bench/footprint.py --build
 
 bench-judge: ## the judge of canaries beside its peers: table, target/bench/judge.json and .svg; ARGS="--only NAME"
 	@cargo run --release --package tidegate-bench --bin judge -- --json target/bench/judge.json --svg target/bench/judge.svg $(ARGS)
+
+bench-storm: $(STAMPS)/python build ## 10,000 events at once and 1,000 on one pipeline, beside the same one by one: table, target/bench/storm.json; ARGS="--events 500 --groups 10"
+	@target/debug/world storm $(ARGS)
 
 clean: ## remove what was built and installed here
 	@cargo clean

@@ -42,6 +42,15 @@ NEEDED = frozenset(
     """.split()
 )
 
+# What `tidegate redrive` asks of each queue of dead letters (cli/src/redrive/queues.rs).
+OF_DEAD_LETTERS = (
+    "sqs:ChangeMessageVisibility",
+    "sqs:DeleteMessage",
+    "sqs:GetQueueAttributes",
+    "sqs:GetQueueUrl",
+    "sqs:ReceiveMessage",
+)
+
 SECRET_NAME = re.compile(r"secret|password|passwd|token|credential|api_?key|webhook", re.IGNORECASE)
 SECRET_VALUE = re.compile(
     r"(AKIA|ASIA)[A-Z0-9]{16}|-----BEGIN|hooks\.slack\.com|xox[a-z]-|^[A-Za-z0-9/+]{40}$"
@@ -155,6 +164,32 @@ def functions_can_do_their_effects(template):
             yield f"{name}: its role {role} lacks {', '.join(missing)}"
 
 
+def people_can_resend_what_was_given_up(template):
+    """`tidegate redrive` may read every dead letter, and send it to its function again."""
+    granted = {}
+    for name, statement in _statements(template):
+        if name == "OperatorPolicy":
+            for action in _list(statement.get("Action")):
+                for resource in _list(statement.get("Resource")):
+                    granted.setdefault(action, set()).add(_target(resource) or _example(resource))
+    for name, _ in _of(template, "AWS::SQS::Queue"):
+        for action in OF_DEAD_LETTERS:
+            if name not in granted.get(action, ()):
+                yield f"OperatorPolicy: lacks {action} on {name}"
+    for name, function in _of(template, "AWS::Lambda::Function"):
+        arn = "arn:aws:lambda:us-east-1:123456789012:function:" + str(_example(function["FunctionName"]))
+        if arn not in granted.get("lambda:InvokeFunction", ()):
+            yield f"OperatorPolicy: lacks lambda:InvokeFunction on {name}"
+    keys = {_target(queue.get("KmsMasterKeyId")) for _, queue in _of(template, "AWS::SQS::Queue")}
+    for name, statement in _statements(template):
+        # The ledger's key is the same one, by another service.
+        if name == "OperatorPolicy" and "sqs." in str(statement.get("Condition")):
+            if "kms:Decrypt" in _list(statement.get("Action")):
+                keys -= {_target(resource) for resource in _list(statement.get("Resource"))}
+    for key in sorted(filter(None, keys)):
+        yield f"OperatorPolicy: lacks kms:Decrypt on {key} by way of sqs"
+
+
 def services_act_for_this_account(template):
     """A role that a shared service assumes is assumed for this account alone."""
     for name, role in _of(template, "AWS::IAM::Role"):
@@ -247,6 +282,7 @@ RULES = (
     permissions_are_least,
     permissions_meet_their_resources,
     functions_can_do_their_effects,
+    people_can_resend_what_was_given_up,
     services_act_for_this_account,
     roles_take_the_boundary,
     the_ledger_is_safe,

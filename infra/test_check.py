@@ -111,6 +111,20 @@ class Breakage(unittest.TestCase):
         text = broken(r"^ +- sagemaker:UpdateEndpointWeightsAndCapacities\n", "")
         self.assert_found(text, "CanaryShiftFunction", "UpdateEndpointWeightsAndCapacities")
 
+    def test_dead_letters_that_nobody_may_look_at(self):
+        text = broken(r"^              - sqs:ReceiveMessage\n", "")
+        self.assert_found(text, "OperatorPolicy", "sqs:ReceiveMessage", "HousekeepingDeadLetters")
+        text = broken(r"^              - !GetAtt CanaryShiftDeadLetters.Arn\n", "")
+        self.assert_found(text, "OperatorPolicy", "sqs:DeleteMessage", "CanaryShiftDeadLetters")
+
+    def test_dead_letters_that_nobody_may_decrypt(self):
+        text = broken(r"(Sid: KeyOfDeadLetters\n(.*\n){3}.*)sqs\.", r"\1sns.")
+        self.assert_found(text, "OperatorPolicy", "kms:Decrypt", "Key")
+
+    def test_dead_letters_that_nobody_may_send_again(self):
+        text = broken(r"^              - .*function:\$\{AWS::StackName\}-monitor-violation\"\n", "")
+        self.assert_found(text, "OperatorPolicy", "lambda:InvokeFunction", "MonitorViolationFunction")
+
     def test_a_scheduler_that_acts_for_other_accounts(self):
         text = broken(r"^ +\"aws:SourceAccount\": !Ref AWS::AccountId\n( +# The group)", r"\1")
         self.assert_found(text, "SchedulerRole", "aws:SourceAccount")

@@ -14,6 +14,7 @@ use clap_complete::Shell;
 use crate::canary::args::Canary;
 use crate::lineage::version::Named;
 use crate::when::When;
+use crate::redrive::args::{Redrive, TOP as REDRIVE};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -99,6 +100,9 @@ pub(crate) enum Command {
     /// Judge canaries: on counts that you have, on plans, on the past
     #[command(subcommand, after_help = EXIT_CODES)]
     Canary(Canary),
+    /// List events that were given up, and send them again
+    #[command(after_help = REDRIVE)]
+    Redrive(Redrive),
     /// Print the JSON Schema of a policy file
     #[command(after_help = SCHEMA)]
     Schema,
@@ -386,8 +390,8 @@ Nothing is changed: the ledger and AWS are read, and what would be done is said,
 Examples:
   tidegate explain event.json
   tidegate explain --offline event.json     what is read in it, with no AWS account
-  aws sqs receive-message --queue-url \"$DLQ\" --query 'Messages[0].Body' --output text |
-    tidegate explain -                      why did this one fail?
+  tidegate redrive show 4f1c02ab7e --json | jq .payload |
+    tidegate explain -                      what would this one do now?
 
 Exit codes:
   0  explained, also if nothing would be done

@@ -1,7 +1,7 @@
 //! `tidegate`: puts policies in force and shows what Tidegate does and why.
 //!
-//! It reads and writes the ledger, and asks AWS for facts; it never changes an endpoint or a
-//! model: only the functions do.
+//! It reads and writes the ledger, asks AWS for facts, and sends the functions what they gave up;
+//! it never changes an endpoint or a model: only the functions do.
 
 mod answer;
 mod apply;
@@ -18,6 +18,7 @@ mod history;
 mod lineage;
 mod policy_file;
 mod probe;
+mod redrive;
 mod render;
 mod rollout;
 mod schema;
@@ -63,6 +64,7 @@ async fn run(cli: &Cli) -> Result<Answer, Problem> {
         Command::Diff(args) => diff::run(args, &Connection::open(table).await?, screen).await,
         Command::Explain(args) => explain::run(args, table, screen).await,
         Command::Canary(args) => canary::run(args, table, screen).await,
+        Command::Redrive(args) => redrive::run(args, screen).await,
         Command::Schema => schema::run(),
         Command::Completions { shell } => completions::run(*shell),
     }

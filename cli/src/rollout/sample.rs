@@ -216,5 +216,6 @@ fn rollout(started: Timestamp, version: u32, bad_in_a_thousand: u8) -> Rollout {
         went_back_by_own_config: false,
         told_of_wait: false,
         asked: None,
+        unanswered: None,
     }
 }

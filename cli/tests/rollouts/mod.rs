@@ -140,6 +140,7 @@ fn rollout(stage: &Stage, version: u32, started: Timestamp, phase: Phase) -> Rol
         weights: vec![(minute(10), 5)],
         told_of_wait: false,
         asked: None,
+        unanswered: None,
         went_back_by_own_config: false,
         past: None,
         crossed: None,

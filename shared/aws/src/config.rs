@@ -16,7 +16,7 @@ const CONNECT: Duration = Duration::from_secs(1);
 /// No control-plane call of ours takes longer when AWS is well; the next attempt may.
 const ATTEMPT: Duration = Duration::from_secs(5);
 /// All attempts of a call together. Two calls that run into it still fit a function's 55 seconds,
-/// and a tick is over before the next one comes.
+/// and a tick is over before the next one comes. That no more are begun then is `in_time`'s part.
 const OPERATION: Duration = Duration::from_secs(20);
 /// The first and two more. What still fails is kept in the ledger and done at the next tick, so
 /// there is no use in trying for longer here.
@@ -35,19 +35,8 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(3);
 /// `aws configure export-credentials --format env`.
 pub async fn sdk_config() -> SdkConfig {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .retry_config(
-            RetryConfig::standard()
-                .with_max_attempts(ATTEMPTS)
-                .with_initial_backoff(FIRST_BACKOFF)
-                .with_max_backoff(LONGEST_BACKOFF),
-        )
-        .timeout_config(
-            TimeoutConfig::builder()
-                .connect_timeout(CONNECT)
-                .operation_attempt_timeout(ATTEMPT)
-                .operation_timeout(OPERATION)
-                .build(),
-        );
+        .retry_config(retries())
+        .timeout_config(timeouts());
     if let Some(name) = app_name(env::var("AWS_LAMBDA_FUNCTION_NAME").ok().as_deref()) {
         loader = loader.app_name(name);
     }
@@ -59,6 +48,21 @@ pub async fn sdk_config() -> SdkConfig {
     } else {
         loader.load().await
     }
+}
+
+fn retries() -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(ATTEMPTS)
+        .with_initial_backoff(FIRST_BACKOFF)
+        .with_max_backoff(LONGEST_BACKOFF)
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT)
+        .operation_attempt_timeout(ATTEMPT)
+        .operation_timeout(OPERATION)
+        .build()
 }
 
 /// The function's name as the application's in the user agent (`app/canary-shift`), so that
@@ -164,7 +168,14 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::time::Instant;
+
+    use futures_util::future::join_all;
+    use tidegate_core::world::{Question, World as _, WorldError};
+    use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
     use super::*;
+    use crate::world::AwsWorld;
 
     #[test]
     fn the_application_is_named_after_the_function() {
@@ -178,6 +189,57 @@ mod tests {
         assert_eq!(name(Some(&long)).unwrap().len(), 50);
         for none in [None, Some(""), Some("/ :")] {
             assert_eq!(name(none), None);
+        }
+    }
+
+    fn world_at(endpoint: &str) -> AwsWorld {
+        let credentials = aws_sdk_s3::config::Credentials::new("id", "key", None, None, "test");
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(aws_config::Region::new("us-east-1"))
+            .credentials_provider(aws_sdk_s3::config::SharedCredentialsProvider::new(
+                credentials,
+            ))
+            .endpoint_url(endpoint)
+            .retry_config(retries())
+            .timeout_config(timeouts())
+            .build();
+        let settings = Settings::from_lookup(|name| Some(name.to_owned())).unwrap();
+        AwsWorld::new(Clients::new(&config, true), settings)
+    }
+
+    /// Asks something, and gives the error and how long it took to come.
+    async fn unanswered(endpoint: &str) -> (WorldError, Duration) {
+        let start = Instant::now();
+        let name = "model".to_owned();
+        let asked = world_at(endpoint).ask(&Question::Model { name }).await;
+        (asked.unwrap_err(), start.elapsed())
+    }
+
+    #[tokio::test]
+    async fn an_address_that_nobody_answers_at_is_given_up_in_seconds_and_may_be_tried_again() {
+        let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let refuses = format!("http://{}", nobody.local_addr().unwrap());
+        drop(nobody);
+        // Connections that nobody takes: the queue is full with these, and the next one hangs.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let full = socket.listen(1).unwrap();
+        let address = full.local_addr().unwrap();
+        let connect = || tokio::time::timeout(CONNECT / 10, TcpStream::connect(address));
+        let mut waiting = Vec::new();
+        while let Ok(connected) = connect().await {
+            waiting.push(connected.unwrap());
+            assert!(waiting.len() < 100, "the queue is never full");
+        }
+        let hangs = format!("http://{address}");
+        let no_such_name = "http://tidegate.invalid".to_owned();
+        for (error, took) in
+            join_all([&refuses, &hangs, &no_such_name].map(|at| unanswered(at))).await
+        {
+            assert!(error.is_passing(), "{error:?}");
+            let longest = CONNECT * ATTEMPTS + LONGEST_BACKOFF * (ATTEMPTS - 1);
+            assert!(took < longest, "{took:?}: {error}");
         }
     }
 

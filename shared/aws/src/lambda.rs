@@ -16,11 +16,15 @@ use tracing::{Instrument as _, error, info, info_span};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Clients, Settings};
+use crate::in_time::InTime;
 use crate::ledger::DynamoLedger;
 use crate::world::AwsWorld;
 
 /// What is kept of a function's time to answer and to write the last log line.
 const RESERVE: Duration = Duration::from_millis(1_500);
+
+/// What the engine has of it to end by itself when its time is up.
+const LAST_WORDS: Duration = Duration::from_millis(250);
 
 /// A deadline that is longer past than this is none.
 const A_DAY_MS: u64 = 24 * 60 * 60 * 1_000;
@@ -36,7 +40,8 @@ pub enum FunctionError {
     Engine(#[from] EngineError),
     /// Lambda would have stopped the function.
     #[error(
-        "ran out of time after {0} ms; what was decided is kept, and whoever comes next does it"
+        "ran out of time after {0} ms, waiting for the ledger; what was decided is kept, and \
+         whoever comes next does it"
     )]
     OutOfTime(u128),
 }
@@ -93,7 +98,11 @@ async fn handle(
     event: &[u8],
     time: Duration,
 ) -> Result<Handled, FunctionError> {
-    let result = match tokio::time::timeout(time, engine::handle(ledger, world, event)).await {
+    let world = InTime::new(world, time);
+    // The world's calls end before: only a ledger that does not answer is cut off here. A commit
+    // that was under way may be there or not, and whoever comes next reads which.
+    let handled = engine::handle(ledger, &world, event);
+    let result = match tokio::time::timeout(time + LAST_WORDS, handled).await {
         Ok(result) => result.map_err(FunctionError::from),
         Err(_) => Err(FunctionError::OutOfTime(time.as_millis())),
     };
@@ -103,6 +112,7 @@ async fn handle(
             group = handled.group.as_ref().map(GroupName::as_str),
             done = handled.done.len(),
             left = handled.left,
+            failed = handled.failed.len(),
             "{handled}"
         ),
         Err(error) => error!(%error, "not dealt with"),

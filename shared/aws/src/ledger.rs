@@ -4,10 +4,13 @@
 //! rules of transactions are from `DynamoDB`'s API reference, `TransactWriteItems`: 100 items,
 //! 4 MB, each item once, and 400 KB an item.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
+
 use aws_sdk_dynamodb::Client;
 use tidegate_core::audit::Entry;
 use tidegate_core::ledger::{
-    Commit, CommitError, JobRecord, Ledger, LedgerError, Route, RouteKind, Snapshot,
+    Commit, CommitError, JobRecord, Ledger, LedgerError, Route, RouteKind, Snapshot, wait_after,
 };
 use tidegate_core::name::{EventId, GroupName, JobName, RolloutId};
 use tidegate_core::rollout::Rollout;
@@ -71,6 +74,12 @@ impl Ledger for DynamoLedger {
 
     async fn commit(&self, group: &GroupName, commit: &Commit) -> Result<(), CommitError> {
         self.write(group, commit).await
+    }
+
+    async fn give_way(&self, races: u32) {
+        // Its keys are random, which is all the randomness that jitter needs.
+        let random = RandomState::new().build_hasher().finish();
+        tokio::time::sleep(wait_after(races, random)).await;
     }
 
     async fn entries(

@@ -3,6 +3,7 @@
 
 pub mod config;
 mod error;
+mod in_time;
 pub mod lambda;
 pub mod ledger;
 pub mod world;

@@ -179,6 +179,7 @@ fn rollout(id: &str, ended: Timestamp) -> Rollout {
             .collect(),
         told_of_wait: false,
         asked: None,
+        unanswered: None,
         went_back_by_own_config: false,
         past: None,
         crossed: None,

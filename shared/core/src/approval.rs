@@ -98,12 +98,14 @@ pub(crate) fn decide(case: &Case<'_>, arn: &str, version: PackageVersion, decisi
         Approval::Rejected => {
             decision.notes.push(seen(format!("{version} is Rejected.")));
             decision.head.votes.remove(&version);
+            decision.head.gated.remove(&version);
             rejected(case, package, decision);
         }
         Approval::PendingManualApproval => {
             decision
                 .notes
                 .push(seen(format!("{version} waits for a person's approval.")));
+            decision.head.gated.remove(&version);
             withdrawn(version, decision);
             let by = by(package);
             let sentence = format!("{by} withdrew the approval of {version}");

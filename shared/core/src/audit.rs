@@ -7,11 +7,13 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use crate::bounds::cut;
 use crate::name::{EventId, GroupName};
 
 mod hash;
+mod summary;
 mod verify;
 mod words;
 
@@ -22,15 +24,18 @@ pub use hash::{Hash, HashError};
 pub use verify::{Broken, Verifier};
 pub use words::{What, Who};
 
-/// Facts longer than this, in bytes of JSON, are replaced by their hash: an entry has to fit into
-/// an item of the ledger, beside others in one transaction.
-pub const LONGEST_FACTS: usize = 64 * 1024;
+/// The longest body of an entry, bytes of JSON: an entry has to fit into an item of the ledger,
+/// beside others in one transaction. It is the sum of what follows, and some room for the rest.
+pub const LONGEST_BODY: usize = LONGEST_FACTS + LONGEST_WHY + 3 * LONGEST_NAME + 1_024;
 
-/// The reason is cut at so many bytes.
+/// Facts longer than this, bytes of JSON, are replaced by a summary and their hash.
+pub const LONGEST_FACTS: usize = 24 * 1024;
+
+/// The reason is cut at so many bytes of JSON.
 pub const LONGEST_WHY: usize = 4 * 1024;
 
-/// Names that come from outside are cut at so many bytes.
-const LONGEST_NAME: usize = 512;
+/// Names that come from outside are cut at so many bytes of JSON.
+pub const LONGEST_NAME: usize = 512;
 
 /// The end of a chain: how many entries it has, and the hash of the last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,7 +111,7 @@ pub struct Read {
     pub what: What,
     /// Why.
     pub why: String,
-    /// The facts that it was decided on; if they were too long, their hash, size and a note.
+    /// The facts that it was decided on; if they were too long, a summary, their hash and size.
     pub facts: Value,
     /// The policy in force.
     pub policy: PolicyMark,
@@ -145,19 +150,17 @@ impl Tip {
             n: self.n + 1,
             at: context.at,
             group: context.group.clone(),
-            event: EventId(cut(context.event.0.clone(), LONGEST_NAME)),
+            event: EventId(cut(&context.event.0, LONGEST_NAME)),
             who: match draft.who {
-                Who::Person(name) => Who::Person(cut(name, LONGEST_NAME)),
+                Who::Person(name) => Who::Person(cut(&name, LONGEST_NAME)),
                 other => other,
             },
             what: draft.what,
-            why: cut(draft.why, LONGEST_WHY),
-            facts: bounded(draft.facts),
+            why: cut(&draft.why, LONGEST_WHY),
+            facts: summary::bounded(draft.facts),
             policy: PolicyMark {
                 version: context.policy_version,
-                commit: context
-                    .commit
-                    .map(|commit| cut(commit.to_owned(), LONGEST_NAME)),
+                commit: context.commit.map(|commit| cut(commit, LONGEST_NAME)),
             },
             prev: self.hash.clone(),
         };
@@ -193,28 +196,4 @@ impl Entry {
 
 fn written<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("strings, numbers and JSON values can be written as JSON")
-}
-
-/// The facts, or their hash if they are too long.
-fn bounded(facts: Value) -> Value {
-    let text = written(&facts);
-    if text.len() <= LONGEST_FACTS {
-        return facts;
-    }
-    json!({
-        "calls": facts.get("calls"),
-        "sha256": Hash::of_text(&text).as_str(),
-        "bytes": text.len(),
-        "note": "the facts were too long for the audit trail; this is the hash of their JSON",
-    })
-}
-
-/// The text, cut at a character's border so that it has at most `most` bytes.
-fn cut(mut text: String, most: usize) -> String {
-    if text.len() > most {
-        let dots = "...";
-        text.truncate(text.floor_char_boundary(most - dots.len()));
-        text.push_str(dots);
-    }
-    text
 }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::bounds::{cut, json_bytes};
 use crate::gate::Metrics;
 use crate::name::PackageVersion;
 use crate::world::Package;
@@ -12,6 +13,16 @@ pub(crate) const METRIC_KEY: &str = "metric:";
 
 /// The metadata key of the training job.
 pub(crate) const JOB_KEY: &str = "tidegate:job";
+
+/// The most that a candidate's metrics take, bytes of JSON: 45 with names of 60 characters. A state
+/// has up to twenty candidates. Metrics that find no room are left out.
+pub const LONGEST_METRICS: usize = 4 * 1024;
+
+/// A number with what is around it in JSON, bytes.
+const LONGEST_NUMBER: usize = 28;
+
+/// Who approved it is cut at so many bytes of JSON.
+const LONGEST_NAME: usize = 512;
 
 /// A version on its way to an endpoint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,17 +43,27 @@ pub struct Candidate {
 
 /// A candidate as its package tells of it.
 pub fn of_package(package: &Package) -> Candidate {
+    let mut left = LONGEST_METRICS;
+    let mut fits = |(name, _): &(String, f64)| {
+        let rest = left.checked_sub(json_bytes(name) + LONGEST_NUMBER);
+        left = rest.unwrap_or(left);
+        rest.is_some()
+    };
     let metrics = package
         .metadata
         .iter()
         .filter_map(|(k, v)| Some((k.strip_prefix(METRIC_KEY)?.to_owned(), v.parse().ok()?)))
         .filter(|(_, value): &(String, f64)| value.is_finite())
+        .filter(&mut fits)
         .collect();
     Candidate {
         version: package.version,
         package: package.arn.clone(),
         approved_at: package.modified,
-        approved_by: package.modified_by.clone(),
+        approved_by: package
+            .modified_by
+            .as_deref()
+            .map(|by| cut(by, LONGEST_NAME)),
         metrics,
         job: package.metadata.get(JOB_KEY).cloned(),
     }
@@ -51,4 +72,53 @@ pub fn of_package(package: &Package) -> Candidate {
 /// When a package's approval was given, as far as a decision may trust it.
 pub(crate) fn approval_time(package: &Package) -> Timestamp {
     package.modified.max(package.created)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::event::Approval;
+    use crate::name::GroupName;
+
+    fn package(metadata: BTreeMap<String, String>) -> Package {
+        let at = "2026-01-01T00:00:00Z".parse().unwrap();
+        Package {
+            arn: "arn".to_owned(),
+            group: GroupName::parse("g").unwrap(),
+            version: PackageVersion(1),
+            approval: Approval::Approved,
+            usable: true,
+            failure: None,
+            approval_description: None,
+            created: at,
+            modified: at,
+            modified_by: Some("ana".repeat(1_000)),
+            image: None,
+            artifacts: Vec::new(),
+            metadata,
+            origin: crate::origin::Origin::default(),
+        }
+    }
+
+    #[test]
+    fn a_candidate_keeps_the_metrics_that_have_room_and_no_more() {
+        let named = |n: usize, characters: usize| {
+            let name = format!("{METRIC_KEY}{n:02}{}", "ä".repeat(characters));
+            (name, "-1.2345678901234567e-300".to_owned())
+        };
+        let usual = of_package(&package((0..45).map(|n| named(n, 25)).collect()));
+        assert_eq!(usual.metrics.len(), 45);
+        let mut long: BTreeMap<String, String> = (0..49).map(|n| named(n, 119)).collect();
+        long.insert(format!("{METRIC_KEY}z"), "0.5".to_owned());
+        let candidate = of_package(&package(long));
+        assert!(
+            candidate.metrics.contains_key("z"),
+            "a short one finds room behind long ones"
+        );
+        let json = serde_json::to_string(&candidate).unwrap();
+        assert!(json.len() < LONGEST_METRICS + 1_024, "{}", json.len());
+    }
 }

@@ -29,8 +29,9 @@ mod tests;
 pub use apply::{Applied, apply};
 pub use explain::{Explained, explain};
 
-/// How often one event is decided again after somebody else committed first.
-pub const RACES: u32 = 12;
+/// How often one event is decided again after somebody else committed first. With the waits between
+/// (`crate::ledger::wait_after`) that takes some 35 seconds, and a function has 55.
+pub const RACES: u32 = 40;
 
 /// How many decisions one event may lead to: its own, what came of its effects, what starts next.
 pub const ROUNDS: u32 = 40;
@@ -62,6 +63,16 @@ pub enum EngineError {
     /// A commit was refused.
     #[error(transparent)]
     Commit(CommitError),
+    /// A decision that is too much for one transaction: a bug, and the event is kept for it.
+    #[error(
+        "the event led to {effects} calls and {items} items of the ledger in one decision, which is too much; nothing was changed, and this is a bug in Tidegate"
+    )]
+    TooMuch {
+        /// How many effects.
+        effects: usize,
+        /// How many items.
+        items: usize,
+    },
     /// A decision that leads to a decision without end: a bug, and the event is kept for it.
     #[error("the event led to more than {ROUNDS} decisions; this is a bug in Tidegate")]
     Endless,

@@ -53,6 +53,9 @@ const HIGHEST_RATE: f64 = 0.999;
 /// A ceiling nearer to 0 or 1 than this is taken to be this far away; policies can't say such.
 const EDGE: f64 = 1e-9;
 
+/// The highest count of a minute that is taken for one; a metric of the user's may say anything.
+pub const MOST_COUNT: u64 = 999_999_999_999;
+
 /// Requests of one variant in some time, and how many of them were bad. Written `[n, b]`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "[u64; 2]", into = "[u64; 2]")]
@@ -68,6 +71,15 @@ impl Counts {
     /// These counts.
     pub const fn new(requests: u64, bad: u64) -> Self {
         Self { requests, bad }
+    }
+
+    /// The counts, at most [`MOST_COUNT`] each.
+    #[must_use]
+    pub fn bounded(self) -> Self {
+        Self {
+            requests: self.requests.min(MOST_COUNT),
+            bad: self.bad.min(MOST_COUNT),
+        }
     }
 
     /// The counts with no more bad ones than requests.

@@ -14,7 +14,7 @@ pub struct Facts(Vec<(Question, Answer)>);
 /// What is known of a thing that may not exist.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Known<T> {
-    /// It was not asked for.
+    /// It was not asked for, or AWS does not answer for now.
     NotAsked,
     /// It does not exist.
     Missing,
@@ -38,6 +38,8 @@ macro_rules! lookups {
         pub fn $name(&self, $($arg: $type),*) -> Known<&$out> {
             match self.answer(&$question) {
                 Some(Answer::$answer(answer)) => Known::Is(answer),
+                // It may be answered later.
+                Some(Answer::Refused(error)) if error.is_passing() => Known::NotAsked,
                 Some(_) => Known::Missing,
                 None => Known::NotAsked,
             }

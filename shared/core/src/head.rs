@@ -9,16 +9,37 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::Tip;
+use crate::bounds::json_bytes;
 use crate::candidate::Candidate;
 use crate::event::Approval;
-use crate::name::{EndpointName, JobName, PackageVersion, RolloutId, StageName};
+use crate::name::{EndpointName, JobName, PackageVersion, RolloutId, StageName, token};
 use crate::rollout::Rollout;
 
 /// How many versions' approvals are remembered, the newest by version.
 pub const REMEMBERED_APPROVALS: usize = 100;
 
-/// How many training jobs' creators are remembered.
-pub const REMEMBERED_CREATORS: usize = 100;
+/// How many training jobs' creators, and how many versions' approvers, are remembered.
+pub const REMEMBERED_CREATORS: usize = 50;
+
+/// A person with a longer name, bytes, is remembered by the name's hash.
+const LONGEST_PERSON: usize = 60;
+/// How many findings are remembered, the newest.
+pub const REMEMBERED_FINDINGS: usize = 50;
+
+/// A finding with a longer name, bytes of JSON, is remembered by the name's hash.
+const LONGEST_FINDING: usize = 400;
+
+/// A state that has more bytes of JSON is made smaller. The ledger deflates it, and of what is long
+/// in it, numbers, half is left or less; the largest there can be is tested to fit into an item.
+pub const LONG: usize = 640 * 1024;
+
+/// How many counts of judged minutes each rollout keeps of a state that is too long, the first that
+/// helps.
+const KEPT_COUNTS: [usize; 4] = [1_200, 600, 300, 150];
+
+/// The most rollouts at once: one for each stage, and some of endpoints that a newer policy names no
+/// more.
+pub const MOST_ROLLOUTS: usize = 10;
 
 /// The state of one pipeline.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -38,10 +59,10 @@ pub struct Head {
     /// The last approval seen of each version, and when it was given: a rollout starts when a
     /// version becomes Approved, not when it still is.
     pub approvals: BTreeMap<PackageVersion, (Approval, Timestamp)>,
-    /// Versions that the gate itself approved, the newest [`REMEMBERED_APPROVALS`].
+    /// Versions that the gate itself approved, until that is seen; the newest [`REMEMBERED_APPROVALS`].
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub gated: BTreeSet<PackageVersion>,
-    /// Who approved a version that needs several people, of the newest [`REMEMBERED_APPROVALS`].
+    /// Who approved a version that needs several people, of the newest [`REMEMBERED_CREATORS`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub votes: BTreeMap<PackageVersion, BTreeSet<String>>,
     /// Who started a training job, of the last [`REMEMBERED_CREATORS`] whose policy asks for it.
@@ -57,8 +78,8 @@ pub struct Head {
     /// at: what a canary beside it is compared with.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub carriers: BTreeMap<EndpointName, String>,
-    /// Monitoring jobs and alarms that were dealt with, the last 50: a finding is told in several
-    /// events.
+    /// Monitoring jobs and alarms that were dealt with, the last [`REMEMBERED_FINDINGS`]: a finding
+    /// is told in several events.
     pub findings: Vec<String>,
 }
 
@@ -87,9 +108,9 @@ impl Head {
     /// Counts a person's approval of a version, once; how many people there are now.
     pub fn vote(&mut self, version: PackageVersion, who: &str) -> usize {
         let votes = self.votes.entry(version).or_default();
-        votes.insert(who.to_owned());
+        votes.insert(person(who));
         let n = votes.len();
-        while self.votes.len() > REMEMBERED_APPROVALS {
+        while self.votes.len() > REMEMBERED_CREATORS {
             self.votes.pop_first();
         }
         n
@@ -98,29 +119,64 @@ impl Head {
     /// Remembers who started a training job.
     pub fn remember_creator(&mut self, job: JobName, who: String) {
         self.creators.retain(|(known, _)| *known != job);
-        self.creators.push_back((job, who));
+        self.creators.push_back((job, person(&who)));
         while self.creators.len() > REMEMBERED_CREATORS {
             self.creators.pop_front();
         }
     }
 
-    /// Who started a training job, if that is known.
-    pub fn creator(&self, job: &str) -> Option<&str> {
+    /// Who started a training job, if that is known, and whether it is this person.
+    pub fn creator(&self, job: &str, who: &str) -> Option<(&str, bool)> {
         let mut creators = self.creators.iter();
-        let found = creators.find(|(known, _)| known.as_str() == job)?;
-        Some(&found.1)
+        let (_, creator) = creators.find(|(known, _)| known.as_str() == job)?;
+        Some((creator, *creator == person(who)))
     }
 
     /// Whether this finding was dealt with before; remembers it.
     pub fn is_known_finding(&mut self, finding: &str) -> bool {
-        if self.findings.iter().any(|f| f == finding) {
+        let finding = if json_bytes(finding) > LONGEST_FINDING {
+            token(finding)
+        } else {
+            finding.to_owned()
+        };
+        if self.findings.contains(&finding) {
             return true;
         }
-        self.findings.push(finding.to_owned());
-        if self.findings.len() > 50 {
-            self.findings.remove(0);
-        }
+        self.findings.push(finding);
+        let most = self.findings.len().saturating_sub(REMEMBERED_FINDINGS);
+        self.findings.drain(..most);
         false
+    }
+
+    /// Makes it fit into an item of the ledger: texts are cut, and where many rollouts keep many
+    /// minutes, older ones are added up. No verdict changes by it.
+    pub fn fit(&mut self) {
+        for rollout in self.rollouts.values_mut() {
+            rollout.fit();
+        }
+        // One rollout and all the rest fit by their own bounds.
+        if self.rollouts.len() < 2 {
+            return;
+        }
+        for most in KEPT_COUNTS {
+            if self.json_bytes() <= LONG {
+                return;
+            }
+            self.rollouts.values_mut().for_each(|r| r.keep_counts(most));
+        }
+        if self.json_bytes() > LONG {
+            self.rollouts
+                .values_mut()
+                .for_each(Rollout::keep_less_history);
+        }
+    }
+
+    /// How many bytes of JSON it has.
+    fn json_bytes(&self) -> usize {
+        let mut counter = Counter(0);
+        // Counting can't fail.
+        let _ = serde_json::to_writer(&mut counter, self);
+        counter.0
     }
 
     /// Whether something of it is under way or waits, apart from effects to do.
@@ -132,6 +188,15 @@ impl Head {
     pub fn rollout(&self, id: &RolloutId) -> Option<&Rollout> {
         self.rollouts.values().find(|r| &r.id == id)
     }
+}
+
+/// A person's name as it is remembered.
+fn person(who: &str) -> String {
+    if who.len() <= LONGEST_PERSON {
+        return who.to_owned();
+    }
+    let kind = if who.starts_with("arn:") { "arn:" } else { "" };
+    format!("{kind}sha256:{}", token(who))
 }
 
 /// The version that serves an endpoint.
@@ -160,4 +225,18 @@ pub struct Waiting {
     pub urgent: bool,
     /// Whether people were told that the endpoint is not ready for it.
     pub told: bool,
+}
+
+/// Counts what is written to it.
+struct Counter(usize);
+
+impl std::io::Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }

@@ -14,6 +14,7 @@
 //! Routes lie in partitions of their own, `route#<kind>`, sort key the name.
 
 use std::future::Future;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -69,6 +70,9 @@ pub trait Ledger: Sync {
         commit: &Commit,
     ) -> impl Future<Output = Result<(), CommitError>> + Send;
 
+    /// Lets others go first after so many lost races (1 and up), for as long as [`wait_after`] says.
+    fn give_way(&self, races: u32) -> impl Future<Output = ()> + Send;
+
     /// Up to `limit` (1 to 1,000) audit entries after the entry `after`, oldest first.
     fn entries(
         &self,
@@ -90,6 +94,23 @@ pub trait Ledger: Sync {
         group: &GroupName,
         rollout: &RolloutId,
     ) -> impl Future<Output = Result<Option<Rollout>, LedgerError>> + Send;
+}
+
+/// How long who lost the first race waits at most.
+const FIRST_WAIT: Duration = Duration::from_millis(25);
+/// How long anybody waits at most.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// How long to wait after so many lost races (1 and up) before the ledger is read again: by a
+/// random number, anything up to a bound that doubles with each race. Who waits for the same time
+/// meets the same others again (AWS Architecture Blog, "Exponential Backoff And Jitter": full
+/// jitter).
+pub fn wait_after(races: u32, random: u64) -> Duration {
+    let doubled = 1_u32.checked_shl(races.saturating_sub(1));
+    let bound = doubled.and_then(|times| FIRST_WAIT.checked_mul(times));
+    let bound = bound.map_or(LONGEST_WAIT, |bound| bound.min(LONGEST_WAIT));
+    let micros = u64::try_from(bound.as_micros()).unwrap_or(u64::MAX);
+    Duration::from_micros(random % micros.max(1))
 }
 
 /// What leads from an event to its pipeline.
@@ -250,6 +271,26 @@ impl Commit {
     }
 }
 
+impl Commit {
+    /// The most items of the ledger that it writes.
+    pub fn items(&self) -> usize {
+        let head = 1;
+        // A finished rollout has a pointer beside it.
+        let finished = 2 * self.finished.len();
+        let others = [
+            usize::from(self.seen.is_some()),
+            self.entries.len(),
+            self.add.len(),
+            self.done.len(),
+            self.jobs.len(),
+            usize::from(self.policy.is_some()),
+            self.routes.len(),
+            self.dropped_routes.len(),
+        ];
+        head + finished + others.iter().sum::<usize>()
+    }
+}
+
 /// Why the ledger did not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerError {
@@ -289,4 +330,30 @@ pub enum CommitError {
     /// Anything else.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_loses_again_waits_longer_and_nobody_for_ever() {
+        let longest = |races| {
+            let all = (0..50_000).map(|random| wait_after(races, random * 997));
+            all.max().unwrap_or_default()
+        };
+        let about = |wait: Duration, bound: Duration| bound / 100 * 99 < wait && wait < bound;
+        assert!(about(longest(1), FIRST_WAIT), "{:?}", longest(1));
+        assert!(about(longest(2), FIRST_WAIT * 2), "{:?}", longest(2));
+        assert!(about(longest(5), FIRST_WAIT * 16), "{:?}", longest(5));
+        for races in [8, 40, 200, u32::MAX] {
+            assert!(about(longest(races), LONGEST_WAIT), "{races}");
+        }
+    }
+
+    #[test]
+    fn some_hardly_wait_so_that_the_pipeline_is_not_idle() {
+        assert_eq!(wait_after(9, 0), Duration::ZERO);
+        assert_eq!(wait_after(0, 7), Duration::from_micros(7));
+    }
 }

@@ -7,6 +7,7 @@
 
 pub mod approval;
 pub mod audit;
+pub mod bounds;
 pub mod candidate;
 pub mod case;
 pub mod decide;

@@ -1,7 +1,7 @@
 //! Where a version comes from: its training job, data, code and container, and who approved it.
 //!
 //! SageMaker has fields for some of it (`MetadataProperties`, `ImageDigest`, `ModelDataETag`); the
-//! rest goes into the package's `CustomerMetadataProperties` ("CreateModelPackage" in the API
+//! rest goes into the package's `CustomerMetadataProperties` (`CreateModelPackage` in the API
 //! reference: 50 pairs, values of 256 characters) and, whole, into the audit trail.
 
 use std::collections::BTreeMap;

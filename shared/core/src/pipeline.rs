@@ -452,7 +452,7 @@ impl Default for Judge {
 pub struct Monitor {
     /// Model Monitor schedules that belong to this pipeline although AWS doesn't name their
     /// endpoint; schedules that name an endpoint of a stage need not be listed.
-    /// At most 100.
+    /// At most 40: old and new ones change places in one transaction.
     #[serde(default)]
     #[schemars(schema_with = "schema::schedules")]
     pub schedules: Vec<ScheduleName>,

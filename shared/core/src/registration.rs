@@ -20,7 +20,7 @@ use crate::name::{JobName, token};
 use crate::notice::Severity;
 use crate::observe;
 use crate::origin;
-use crate::world::{Effect, Package, PackageSpec, Question, TrainingJob};
+use crate::world::{Answer, Effect, Package, PackageSpec, Question, TrainingJob};
 
 /// How much of a package's metadata metrics may take, of SageMaker's 50 pairs.
 const METRIC_PAIRS: usize = 36;
@@ -156,11 +156,7 @@ fn gate(case: &Case<'_>, job: &TrainingJob, decision: &mut Decision) {
             decision,
         );
     };
-    let champion = case
-        .stages()
-        .filter_map(|s| case.snapshot.head.champions.get(&s.name))
-        .last()
-        .map(|c| &c.candidate.metrics);
+    let champion = champion_metrics(case);
     let policy = case.policy();
     let (mut metrics, problem) = metrics(case, job);
     let judgement = gate::judge(&policy.gate, &metrics, champion);
@@ -202,47 +198,66 @@ fn gate(case: &Case<'_>, job: &TrainingJob, decision: &mut Decision) {
         return note_gated(record, note, registered_elsewhere, decision);
     }
     if let Some(package) = registered_elsewhere {
-        if package.approval == Approval::PendingManualApproval
-            && approval != Approval::PendingManualApproval
-        {
-            decision.effects.push((
-                lane,
-                Effect::SetApproval {
-                    arn: package.arn.clone(),
-                    approval,
-                    why: cut(&why, 1_024),
-                },
-            ));
-        }
-        let package = Some((package.arn.clone(), package.version));
-        decision.jobs.push(JobRecord { package, ..record });
-        return;
+        return gate_elsewhere(record, package, approval, &why, decision);
     }
     decision.jobs.push(record);
-    decision.effects.push((
-        lane,
-        Effect::RegisterPackage(Box::new(PackageSpec {
-            token: client_token(case, job),
-            group: policy.pipeline.group.clone(),
-            job: job.name.clone(),
-            job_arn: job.arn.clone(),
-            description: cut(
-                &format!("{} of pipeline {}. {why}", job.name, policy.pipeline.name),
-                1_024,
-            ),
-            image,
-            artifact,
-            environment: framework_environment(job),
-            content_types: policy.serve.content_types.clone(),
-            response_types: policy.serve.response_types.clone(),
-            approval,
-            why: cut(&why, 1_024),
-            evaluation: evaluation_uri(case, job).filter(|_| problem.is_none()),
-            commit: origin::commit(job),
-            repository: origin::repository(job),
-            metadata: metadata(case, job, &metrics, &judgement),
-        })),
-    ));
+    let spec = PackageSpec {
+        token: client_token(case, job),
+        group: policy.pipeline.group.clone(),
+        job: job.name.clone(),
+        job_arn: job.arn.clone(),
+        description: cut(
+            &format!("{} of pipeline {}. {why}", job.name, policy.pipeline.name),
+            1_024,
+        ),
+        image,
+        artifact,
+        environment: framework_environment(job),
+        content_types: policy.serve.content_types.clone(),
+        response_types: policy.serve.response_types.clone(),
+        approval,
+        why: cut(&why, 1_024),
+        evaluation: evaluation_uri(case, job).filter(|_| problem.is_none()),
+        commit: origin::commit(job),
+        repository: origin::repository(job),
+        metadata: metadata(case, job, &metrics, &judgement),
+    };
+    let effect = Effect::RegisterPackage(Box::new(spec));
+    decision.effects.push((lane, effect));
+}
+
+/// Gates a package that somebody else registered of the same artifact.
+fn gate_elsewhere(
+    record: JobRecord,
+    package: &Package,
+    approval: Approval,
+    why: &str,
+    decision: &mut Decision,
+) {
+    if package.approval == Approval::PendingManualApproval
+        && approval != Approval::PendingManualApproval
+    {
+        decision.effects.push((
+            Lane::Job(record.job.clone()),
+            Effect::SetApproval {
+                arn: package.arn.clone(),
+                approval,
+                why: cut(why, 1_024),
+            },
+        ));
+        if approval == Approval::Approved {
+            decision.head.remember_gated(package.version);
+        }
+    }
+    let package = Some((package.arn.clone(), package.version));
+    decision.jobs.push(JobRecord { package, ..record });
+}
+
+/// The metrics of the last stage's champion.
+fn champion_metrics<'a>(case: &Case<'a>) -> Option<&'a Metrics> {
+    let champions = &case.snapshot.head.champions;
+    let last = case.stages().filter_map(|s| champions.get(&s.name)).last();
+    last.map(|champion| &champion.candidate.metrics)
 }
 
 /// The token that makes AWS register a training job's model once.
@@ -313,6 +328,11 @@ fn metrics(case: &Case<'_>, job: &TrainingJob) -> (Metrics, Option<String>) {
     let Some(uri) = evaluation_uri(case, job) else {
         return (job.metrics.clone(), None);
     };
+    if let Some(Answer::Refused(error)) = case.facts.answer(&Question::Object { uri: uri.clone() })
+    {
+        let why = format!("The evaluation file can't be read: {}.", error.message);
+        return (job.metrics.clone(), Some(why));
+    }
     match case.facts.object(&uri) {
         Known::Is(text) => match gate::metrics_from_evaluation(text) {
             Ok(evaluated) => {

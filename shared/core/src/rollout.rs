@@ -17,6 +17,7 @@ use crate::pipeline::Stage;
 mod advance;
 mod asked;
 mod finish;
+mod fit;
 mod judge;
 mod moves;
 mod names;
@@ -26,6 +27,7 @@ mod phases;
 mod report;
 mod settle;
 mod share;
+mod silence;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -33,6 +35,7 @@ mod undo;
 
 pub use advance::{advance, needs, resume};
 pub(crate) use finish::done;
+pub use fit::{LONGEST_SENTENCE, MOST_WEIGHTS};
 pub use moves::Moves;
 pub use names::rollout_id;
 pub use observe::{Over, Theirs};
@@ -40,6 +43,7 @@ pub use past::{Past, Source};
 pub use phases::FEWEST_MINUTES;
 pub use report::{Against, GuardReport, percent};
 pub use settle::effect_failed;
+pub use silence::Unanswered;
 pub use start::{Start, needs_to_start, start};
 pub use undo::roll_back;
 
@@ -138,6 +142,9 @@ pub struct Rollout {
     /// What its endpoint was when something was asked of it last.
     #[serde(default)]
     pub asked: Option<Asked>,
+    /// AWS does not answer what has to be known of it, and may again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unanswered: Option<Unanswered>,
 }
 
 /// What an endpoint was when something was asked of it: a description that is no newer was made

@@ -28,6 +28,17 @@ pub trait World: Sync {
 
     /// Does an effect. Doing it again, or after somebody else did the same, is success.
     fn perform(&self, effect: &Effect) -> impl Future<Output = Result<Outcome, WorldError>> + Send;
+
+    /// Whether there is time to look after one more pipeline. Where there is none, every call fails
+    /// as [`WorldErrorKind::Unavailable`].
+    fn has_time(&self) -> bool {
+        true
+    }
+
+    /// Ends when nothing is to be waited for any more, so that what was done can still be said.
+    fn time_is_up(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
 }
 
 /// Why the outside did not do or answer something.
@@ -173,8 +184,8 @@ pub enum Question {
 pub enum Answer {
     /// It does not exist.
     Missing,
-    /// AWS refused to answer, and will again. Adapters give an error instead; the engine makes this
-    /// of it where a decision can act on the refusal.
+    /// AWS refused to answer. Adapters give an error instead; the engine makes this of it where a
+    /// decision can act on the refusal, or where a look can go without an answer for now.
     Refused(WorldError),
     /// A training job.
     TrainingJob(Box<TrainingJob>),
@@ -372,6 +383,7 @@ impl MinuteCounts {
             .and_then(|v| v.get(guard))
             .copied()
             .unwrap_or_default()
+            .bounded()
     }
 }
 

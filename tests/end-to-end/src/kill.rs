@@ -20,10 +20,12 @@ mod outcome;
 mod plan;
 mod report;
 mod round;
+mod slow;
 mod stories;
 
 pub use host::Host;
 pub use report::Report;
+pub use slow::{SlowReport, slow_story};
 
 use outcome::Outcome;
 use round::{Ended, Round};
@@ -33,6 +35,8 @@ use stories::Story;
 const PREFIX: &str = "case-";
 /// Instances of each function: several, as in Lambda, so that one that waits holds up no other.
 const INSTANCES: usize = 3;
+/// The timeout of the functions.
+const TIMEOUT: Duration = Duration::from_secs(55);
 /// How often each story is told without faults: functions race, so that not every run makes the
 /// same calls.
 const CLEAN_RUNS: usize = 3;
@@ -84,39 +88,46 @@ pub async fn matrix(
     let mut report = Report::default();
     let ended = in_world(choice.seed, round, &mut report).await?;
     report.expect(clean(&ended)?);
-    let cases = plan::cases(&ended, choice)?;
-    let batches = cases.chunks(choice.batch.max(1));
-    let all = batches.len();
-    say(&format!("{} cases in {all} batches", cases.len()));
-    for (index, batch) in batches.enumerate() {
-        let began = Instant::now();
-        let mut round = Round::new(&mut number);
-        for case in batch {
-            round.add(Some(case.clone()), case.story);
+    let mut cases = plan::cases(&ended, choice)?;
+    // Which function is faster differs from run to run, and with it which calls are made: what was
+    // not met is tried once more, unless it is to be quick.
+    let mut turns = if choice.quick { 1 } else { 2 };
+    while turns > 0 && !cases.is_empty() {
+        turns -= 1;
+        let batches = cases.chunks(choice.batch.max(1));
+        let all = batches.len();
+        say(&format!("{} cases in {all} batches", cases.len()));
+        for (index, batch) in batches.enumerate() {
+            let began = Instant::now();
+            let mut round = Round::new(&mut number);
+            for case in batch {
+                round.add(Some(case.clone()), case.story);
+            }
+            let before = report.wrong();
+            let ended = in_world(choice.seed, round, &mut report).await?;
+            for one in ended {
+                report.add(one)?;
+            }
+            report.seconds = start.elapsed().as_secs_f64();
+            if let Some(file) = file {
+                report.write(file)?;
+            }
+            say(&format!(
+                "batch {} of {all}: {} cases, {} differ, {:.0} s",
+                index + 1,
+                batch.len(),
+                report.wrong() - before,
+                began.elapsed().as_secs_f64()
+            ));
         }
-        let before = report.wrong();
-        let ended = in_world(choice.seed, round, &mut report).await?;
-        for one in ended {
-            report.add(one)?;
-        }
-        report.seconds = start.elapsed().as_secs_f64();
-        if let Some(file) = file {
-            report.write(file)?;
-        }
-        say(&format!(
-            "batch {} of {all}: {} cases, {} differ, {:.0} s",
-            index + 1,
-            batch.len(),
-            report.wrong() - before,
-            began.elapsed().as_secs_f64()
-        ));
+        cases = report.not_met();
     }
     Ok(report)
 }
 
 /// Runs a round in a world of its own: moto gets slower the more it has to remember.
 async fn in_world(seed: u64, round: Round<'_>, report: &mut Report) -> Result<Vec<Ended>> {
-    let mut world = world(seed).await?;
+    let mut world = world(seed, TIMEOUT).await?;
     match Box::pin(round.run(&mut world)).await {
         Ok(ended) => {
             report.count(&world).await?;
@@ -150,7 +161,7 @@ fn clean(ended: &[Ended]) -> Result<BTreeMap<Story, Outcome>> {
     Ok(expected)
 }
 
-async fn world(seed: u64) -> Result<World> {
+async fn world(seed: u64, timeout: Duration) -> Result<World> {
     let emulator = Behaviour {
         speed: 0.0,
         start: Some(next_hour()),
@@ -165,6 +176,7 @@ async fn world(seed: u64) -> Result<World> {
     let faults = Unsafe {
         prefix: PREFIX,
         instances: INSTANCES,
+        timeout,
     };
     World::start_unsafe(&options, faults).await
 }

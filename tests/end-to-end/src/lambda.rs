@@ -3,6 +3,7 @@
 //! It runs each function by `cargo run` on its first invocation and one instance of each, so an
 //! invocation waits for the one before it. What is built already is not built again.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -112,9 +113,10 @@ impl Lambda {
         run: &RunFolder,
         environment: &[(&'static str, String)],
         instances: usize,
+        timeout: Duration,
     ) -> Result<Self> {
         let log = run.log("functions");
-        let host = Host::start(place, &log, environment, instances).await?;
+        let host = Host::start(place, &log, environment, instances, timeout).await?;
         let url = host.url();
         Ok(Self::with(Runner::Host(host), url, log))
     }
@@ -162,6 +164,14 @@ impl Lambda {
         match &mut self.runner {
             Runner::Cargo(process) => process.check(),
             Runner::Host(host) => host.check(),
+        }
+    }
+
+    /// The longest that each function took to answer an event; known of our own host only.
+    pub fn longest(&self) -> BTreeMap<String, Duration> {
+        match &self.runner {
+            Runner::Cargo(_) => BTreeMap::new(),
+            Runner::Host(host) => host.longest(),
         }
     }
 

@@ -8,6 +8,7 @@
 pub mod clients;
 pub mod emulator;
 pub mod guarded;
+pub mod invoke;
 pub mod kill;
 pub mod lambda;
 pub mod ledger;
@@ -19,6 +20,7 @@ pub mod proxy;
 pub mod pump;
 pub mod queues;
 pub mod rules;
+pub mod storm;
 pub mod story;
 pub mod training;
 pub mod wait;

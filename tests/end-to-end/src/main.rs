@@ -1,4 +1,5 @@
-//! `world`: brings the local world up, tells the story of `make run` in it, or tries the kill matrix.
+//! `world`: brings the local world up, tells the story of `make run` in it, tries the
+//! kill matrix, or lets it storm.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,6 +10,7 @@ use tidegate_end_to_end::emulator::Behaviour;
 use tidegate_end_to_end::kill::{self, Choice};
 use tidegate_end_to_end::place::Place;
 use tidegate_end_to_end::proxy::Kind;
+use tidegate_end_to_end::storm;
 use tidegate_end_to_end::story::Story;
 use tidegate_end_to_end::world::{Options, World};
 use tokio::signal::unix::{SignalKind, signal};
@@ -62,6 +64,22 @@ enum Command {
         #[arg(long)]
         quick: bool,
     },
+    /// Delivers thousands of events at once, 50 side by side, and the same without contention; exit
+    /// code 0 only if none is lost and each takes effect once.
+    Storm {
+        /// Deliveries over all groups; a fifth are duplicates.
+        #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(50..=100_000))]
+        events: u32,
+        /// Model package groups that they are about.
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=999))]
+        groups: u16,
+        /// Deliveries on a single group.
+        #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(50..=100_000))]
+        on_one: u32,
+        /// Seed of the order.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
 }
 
 #[tokio::main]
@@ -86,6 +104,20 @@ async fn main() -> ExitCode {
                     quick,
                 };
                 faults(&choice).await
+            }
+            Command::Storm {
+                events,
+                groups,
+                on_one,
+                seed,
+            } => {
+                let choice = storm::Choice {
+                    events: usize::try_from(events)?,
+                    groups: usize::from(groups),
+                    on_one: usize::try_from(on_one)?,
+                    seed,
+                };
+                storm_of(&choice).await
             }
         }
     };
@@ -133,6 +165,18 @@ async fn faults(choice: &Choice) -> Result<ExitCode> {
     let report = kill::matrix(choice, Some(&file), |line| println!("  {line}")).await?;
     println!("\n{}\n  For programs: {}", report.text(), file.display());
     Ok(if report.is_fine() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+async fn storm_of(choice: &storm::Choice) -> Result<ExitCode> {
+    let file = storm::report_file()?;
+    let report = Box::pin(storm::storm(choice, |line| println!("  {line}"))).await?;
+    report.write(&file)?;
+    println!("\n{}\n  For programs: {}", report.text(), file.display());
+    Ok(if report.wrong().is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

@@ -4,7 +4,7 @@
 //! emulator go straight. What a fault does to a caller is what a network, AWS or Lambda does to it:
 //! an answer that is lost or late, a refusal, a process that is gone.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -32,6 +32,8 @@ use wire::Asked;
 const MOST_CALLS: usize = 200_000;
 /// Longer than the functions wait for an answer (`tidegate_aws::config`).
 const DELAY: Duration = Duration::from_millis(6_500);
+/// A call that is so slow never goes through.
+pub const FOR_EVER: Duration = Duration::MAX;
 /// What the emulator serves; the rest is moto's.
 const EMULATED: [&str; 2] = ["sagemaker", "monitoring"];
 
@@ -79,6 +81,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     faults: Faults,
+    /// How long each call takes that mentions a pipeline.
+    slow: HashMap<String, Duration>,
     calls: VecDeque<Call>,
     count: u64,
 }
@@ -133,6 +137,18 @@ impl Proxy {
         self.shared.state().faults.forget(pipeline);
     }
 
+    /// From now on every call that mentions a pipeline takes so long after it went through;
+    /// [`FOR_EVER`] is not even passed on.
+    pub fn slow_down(&self, pipeline: &str, by: Duration) {
+        let mut state = self.shared.state();
+        state.slow.insert(pipeline.to_owned(), by);
+    }
+
+    /// From now on no call is slow. What is slow already stays so.
+    pub fn be_quick(&self) {
+        self.shared.state().slow.clear();
+    }
+
     /// The calls that mention a pipeline, in order.
     pub fn calls(&self, pipeline: &str) -> Vec<Call> {
         let state = self.shared.state();
@@ -154,7 +170,10 @@ impl Shared {
     /// Passes a request on, or lets it go wrong. Nothing closes the connection.
     async fn pass(&self, peer: SocketAddr, request: Request<Bytes>) -> Option<Response<Bytes>> {
         let asked = Asked::read(&request);
-        let (order, kind) = self.note(&asked, &request);
+        let (order, kind, slow) = self.note(&asked, &request);
+        if slow == Some(FOR_EVER) {
+            return std::future::pending().await;
+        }
         match kind {
             Some(Kind::KillBefore) => {
                 self.kill(peer);
@@ -167,6 +186,9 @@ impl Shared {
         }
         let answer = self.forward(&asked, request).await;
         self.went_through(order, answer.status().as_u16());
+        if let Some(slow) = slow {
+            tokio::time::sleep(slow).await;
+        }
         match kind {
             Some(Kind::DropAnswer) => None,
             Some(Kind::KillAfter) => {
@@ -181,13 +203,18 @@ impl Shared {
         }
     }
 
-    /// Writes the call down, and says what goes wrong with it.
-    fn note(&self, asked: &Asked, request: &Request<Bytes>) -> (u64, Option<Kind>) {
+    /// Writes the call down, and says what goes wrong with it and how slow it is.
+    fn note(
+        &self,
+        asked: &Asked,
+        request: &Request<Bytes>,
+    ) -> (u64, Option<Kind>, Option<Duration>) {
         let pipeline = self.pipeline(request);
         let mut state = self.state();
         let of = pipeline.as_deref().unwrap_or_default();
         let numbers = state.faults.number(asked, of);
         let fault = state.faults.hit(asked, numbers, of);
+        let slow = state.slow.get(of).copied();
         let which = Which {
             function: asked.function.clone(),
             operation: asked.operation.clone(),
@@ -208,7 +235,7 @@ impl Shared {
             status: None,
             fault,
         });
-        (order, fault)
+        (order, fault, slow)
     }
 
     fn went_through(&self, order: u64, status: u16) {

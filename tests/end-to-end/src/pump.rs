@@ -12,12 +12,14 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::clients::Clients;
 use crate::emulator::Admin;
+use crate::invoke::STACK;
 use crate::lambda::{Answer, FUNCTIONS, Invoker};
 use crate::queues;
 use crate::rules::Template;
@@ -287,28 +289,48 @@ pub fn reason(error: &Value) -> String {
         .map_or_else(|| error.to_string(), ToOwned::to_owned)
 }
 
+/// What Lambda tells a destination of failures (page "Capturing records of Lambda asynchronous
+/// invocations"), the event in it as it came.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Record<'a> {
+    version: &'static str,
+    timestamp: String,
+    request_context: Value,
+    request_payload: &'a RawValue,
+    response_context: Value,
+    response_payload: &'a Value,
+}
+
 async fn give_up(shared: &Shared, lane: &Lane, event: &str, why: &Value) -> Result<()> {
-    let payload: Value =
-        serde_json::from_str(event).unwrap_or_else(|_| Value::String(event.to_owned()));
-    let record = json!({
-        "version": "1.0",
-        "timestamp": shared.admin.now().await?,
-        "requestContext": {
-            "functionArn": crate::clients::arn("lambda", &format!("function:{}:$LATEST", lane.function)),
+    // What is no JSON can't be in a record but as text.
+    let payload = match serde_json::from_str::<Value>(event) {
+        Ok(_) => RawValue::from_string(event.to_owned())?,
+        Err(_) => serde_json::value::to_raw_value(event)?,
+    };
+    let name = format!("function:{STACK}-{}:$LATEST", lane.function);
+    let record = Record {
+        version: "1.0",
+        timestamp: format!("{:.3}", shared.admin.now().await?),
+        request_context: json!({
+            "requestId": uuid::Uuid::new_v4().to_string(),
+            "functionArn": crate::clients::arn("lambda", &name),
             "condition": "RetriesExhausted",
             "approximateInvokeCount": lane.retries + 1,
-        },
-        "requestPayload": payload,
-        "responseContext": { "statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled" },
-        "responsePayload": why,
-    });
+        }),
+        request_payload: &payload,
+        response_context: json!({
+            "statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled",
+        }),
+        response_payload: why,
+    };
     let url = queues::url(&shared.moto, &queues::dead_letters(lane.function));
     shared
         .clients
         .sqs
         .send_message()
         .queue_url(url)
-        .message_body(record.to_string())
+        .message_body(serde_json::to_string(&record)?)
         .send()
         .await?;
     Ok(())

@@ -1,5 +1,5 @@
-//! Queues that stand for Lambda's: `lambda-<function>` holds a function's events, `dlq-<function>`
-//! what was given up.
+//! A function's queues: `lambda-<function>` stands for Lambda's own, with events that are to be
+//! delivered; `tidegate-dlq-<function>` is the template's, with what was given up.
 
 use anyhow::{Context as _, Result};
 use aws_sdk_sqs::types::{Message, QueueAttributeName};
@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::clients;
 use crate::clients::Clients;
+use crate::invoke::STACK;
 use crate::lambda::FUNCTIONS;
 
 /// The queue of a function's events.
@@ -16,7 +17,7 @@ pub fn of(function: &str) -> String {
 
 /// The queue of what a function gave up.
 pub fn dead_letters(function: &str) -> String {
-    format!("dlq-{function}")
+    format!("{STACK}-dlq-{function}")
 }
 
 /// A queue's ARN.

@@ -8,6 +8,7 @@ use tokio::process::Command;
 
 use crate::clients::{self, Clients};
 use crate::emulator::{Admin, Behaviour, Emulator};
+use crate::invoke::Invoke;
 use crate::lambda::{FUNCTIONS, Lambda};
 use crate::ledger::Ledger;
 use crate::moto::Moto;
@@ -40,6 +41,8 @@ pub struct Unsafe {
     pub prefix: &'static str,
     /// Instances of each function.
     pub instances: usize,
+    /// How long an event may take a function.
+    pub timeout: Duration,
 }
 
 /// The running world; it ends with this value.
@@ -48,6 +51,8 @@ pub struct Unsafe {
 pub struct World {
     /// From queues to functions.
     pub pump: Pump,
+    /// From people's programs to queues.
+    pub invoke: Invoke,
     /// The functions.
     pub lambda: Lambda,
     /// What their calls go through, if faults are wanted.
@@ -116,7 +121,8 @@ impl World {
         template.check_environment(&environment)?;
         let lambda = match faults {
             Some(faults) => {
-                Lambda::start_hosted(&place, &run, &environment, faults.instances).await?
+                let (instances, timeout) = (faults.instances, faults.timeout);
+                Lambda::start_hosted(&place, &run, &environment, instances, timeout).await?
             }
             None => Lambda::start(&place, &run, &environment).await?,
         };
@@ -130,9 +136,11 @@ impl World {
             options.delivery,
             faults.map_or(1, |faults| faults.instances),
         );
+        let invoke = Invoke::start(&clients, &moto.url).await?;
         let ledger = Ledger::new(&clients, TABLE);
         Ok(Self {
             pump,
+            invoke,
             lambda,
             proxy,
             emulator,
@@ -150,9 +158,12 @@ impl World {
         self.emulator.admin()
     }
 
-    /// What the functions' and users' programs have in their environment.
+    /// What users' programs have in their environment: all that the functions have, and where
+    /// functions are invoked.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
-        environment(&self.moto.url, &self.emulator.url, &self.topic)
+        let mut all = environment(&self.moto.url, &self.emulator.url, &self.topic);
+        all.push(("AWS_ENDPOINT_URL_LAMBDA", self.invoke.url()));
+        all
     }
 
     /// The schedules of ticks that there are. The template's own bear the name of their function.

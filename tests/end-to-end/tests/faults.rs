@@ -22,3 +22,30 @@ async fn whatever_goes_wrong_with_a_call_all_ends_as_without() {
         report.text()
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_function_answers_in_time_however_slow_aws_is() {
+    let report = kill::slow_story()
+        .await
+        .expect("the story goes on when the slowness is over");
+    for (function, longest) in &report.longest {
+        println!("{function}: at most {longest:.1?} of {:?}", report.timeout);
+        assert!(*longest < report.timeout, "{function}: {longest:?}");
+    }
+    assert_eq!(report.longest.len(), 5);
+    println!("{:#?}", report.failed);
+    // Each function has two pipelines whose calls are not answered in time.
+    for function in report.longest.keys() {
+        let mut said = report
+            .failed
+            .iter()
+            .filter(|said| said.starts_with(function.as_str()));
+        let is_said = if function == "housekeeping" {
+            said.any(|said| said.contains("of 4 pipelines were not looked after"))
+        } else {
+            said.count() >= 2
+        };
+        assert!(is_said, "{function} does not say why: {:#?}", report.failed);
+    }
+    assert!(report.differences.is_empty(), "{:#?}", report.differences);
+}

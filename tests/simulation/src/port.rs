@@ -10,7 +10,7 @@ use std::task::Poll;
 use tidegate_core::audit::Entry;
 use tidegate_core::event::EndpointStatus;
 use tidegate_core::ledger::{
-    Commit, CommitError, JobRecord, Ledger, LedgerError, Route, RouteKind, Snapshot,
+    Commit, CommitError, JobRecord, Ledger, LedgerError, Route, RouteKind, Snapshot, wait_after,
 };
 use tidegate_core::mutation::Mutation;
 use tidegate_core::name::{EventId, GroupName, JobName, RolloutId};
@@ -384,8 +384,6 @@ fn answer(town: &mut Town, question: &Question, key: u64) -> Answer {
             let package = town.described_package(arn, key);
             package.map(|p| Answer::Package(Box::new(p)))
         }
-        // The jobs of these stories name no data.
-        Question::Data { .. } => None,
         Question::PackagesOf { artifact, .. } => return town.packages_of(artifact, key),
         Question::Endpoint(name) => {
             let endpoint = town.described_endpoint(name.as_str(), key);
@@ -467,7 +465,8 @@ fn answer(town: &mut Town, question: &Question, key: u64) -> Answer {
             findings.map(|f| Answer::Violations(Box::new(f.clone())))
         }
         // Only the command line asks which variants there were.
-        Question::Object { .. } | Question::VariantsOf { .. } => None,
+        // The jobs of these stories name no data.
+        Question::Data { .. } | Question::Object { .. } | Question::VariantsOf { .. } => None,
     };
     found.unwrap_or(Answer::Missing)
 }
@@ -647,6 +646,12 @@ impl Ledger for Port<'_> {
             return Err(away().into());
         }
         Ok(())
+    }
+
+    async fn give_way(&self, races: u32) {
+        let random = mix(self.key, self.calls.fetch_add(1, Ordering::Relaxed));
+        let wait = wait_after(races, random).as_millis();
+        self.wait(i64::try_from(wait).unwrap_or_default()).await;
     }
 
     async fn entries(

@@ -11,6 +11,7 @@ use aws_sdk_dynamodb::types::{
     TransactWriteItem,
 };
 use serde::Serialize;
+use tidegate_core::bounds::{TRANSACTION, TRANSACTION_ITEMS};
 use tidegate_core::ledger::{Commit, CommitError, LedgerError, Pending, Route};
 use tidegate_core::name::{EventId, GroupName};
 
@@ -18,8 +19,6 @@ use super::doc::{self, Item};
 use super::{DynamoLedger, keys, unread};
 use crate::error::failed;
 
-/// `TransactWriteItems` takes no more.
-const MOST_ITEMS: usize = 100;
 /// How long an event's marker is kept after the decision, days: EventBridge delivers for one day,
 /// a dead-letter queue keeps for fourteen.
 const MARKER_DAYS: i64 = 30;
@@ -41,6 +40,8 @@ struct Writes<'a> {
     table: &'a str,
     partition: String,
     items: Vec<(For, TransactWriteItem)>,
+    /// Bytes of what is put.
+    bytes: usize,
 }
 
 impl DynamoLedger {
@@ -82,6 +83,7 @@ impl DynamoLedger {
             table: &self.table,
             partition: keys::group(group),
             items: Vec::new(),
+            bytes: 0,
         };
         writes.head(commit)?;
         if let Some(event) = &commit.seen {
@@ -115,10 +117,12 @@ impl DynamoLedger {
         for route in dropped.difference(&put) {
             writes.drop_route(route, group)?;
         }
-        if writes.items.len() > MOST_ITEMS {
+        let (items, bytes) = (writes.items.len(), writes.bytes);
+        if items > TRANSACTION_ITEMS || bytes > TRANSACTION {
             return Err(LedgerError::Refused(format!(
-                "a decision of {} items, and DynamoDB takes {MOST_ITEMS} at once",
-                writes.items.len()
+                "a decision of {items} items and {bytes} bytes, and DynamoDB takes \
+                 {TRANSACTION_ITEMS} items and {TRANSACTION} bytes at once; of a policy, apply \
+                 fewer changes of names (endpoints, schedules) at a time"
             )));
         }
         Ok(writes.items)
@@ -235,6 +239,7 @@ impl Writes<'_> {
         let put = put
             .build()
             .map_err(|error| LedgerError::Refused(error.to_string()))?;
+        self.bytes += doc::bytes(put.item());
         self.items
             .push((purpose, TransactWriteItem::builder().put(put).build()));
         Ok(())

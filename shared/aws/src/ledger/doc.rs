@@ -14,6 +14,7 @@ use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tidegate_core::bounds::ITEM;
 use tidegate_core::ledger::LedgerError;
 
 use super::keys::{DOC, PACKED, PARTITION, SORT};
@@ -24,7 +25,7 @@ pub(super) type Item = HashMap<String, AttributeValue>;
 /// Longer documents are deflated, bytes.
 const READABLE: usize = 8 * 1024;
 /// The longest document, bytes as stored: `DynamoDB`'s limit less room for keys.
-const LONGEST: usize = 390 * 1024;
+const LONGEST: usize = ITEM - 10 * 1024;
 /// The longest document that is read, bytes of JSON: an item that unpacks to more is not ours.
 const LONGEST_TEXT: u64 = 32 * 1024 * 1024;
 
@@ -45,8 +46,8 @@ pub(super) fn item<T: Serialize>(pk: &str, sk: &str, doc: &T) -> Result<Item, Le
     };
     if size > LONGEST {
         return Err(LedgerError::Refused(format!(
-            "{pk} {sk} has {size} bytes and an item can have {LONGEST}; shorter steps or fewer \
-             guards make a rollout's record smaller"
+            "{pk} {sk} has {size} bytes and an item can have {LONGEST}; a policy with fewer guards \
+             or shorter smoke requests and dimensions makes state and records smaller"
         )));
     }
     Ok(HashMap::from([
@@ -74,6 +75,19 @@ pub(super) fn read<T: DeserializeOwned>(item: &Item) -> Result<T, LedgerError> {
         .read_to_string(&mut text)
         .map_err(|error| unreadable(error.to_string()))?;
     serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))
+}
+
+/// How many bytes `DynamoDB` counts of an item: its names and values.
+pub(super) fn bytes(item: &Item) -> usize {
+    let of = |(name, value): (&String, &AttributeValue)| {
+        let value = match value {
+            AttributeValue::S(text) | AttributeValue::N(text) => text.len(),
+            AttributeValue::B(blob) => blob.as_ref().len(),
+            _ => 0,
+        };
+        name.len() + value
+    };
+    item.iter().map(of).sum()
 }
 
 /// A text attribute of an item, empty if it has none.

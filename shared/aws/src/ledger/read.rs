@@ -17,8 +17,9 @@ use crate::error::failed;
 
 /// The most routes of one kind.
 const MOST_ROUTES: usize = 10_000;
-/// The most effects of one pipeline; the engine's rounds keep it far below.
-const MOST_STATE: usize = 10_000;
+/// The most effects of one pipeline that are read at once, the oldest: more is left for the next
+/// event.
+const MOST_EFFECTS: usize = 10_000;
 /// Pages of the sparse index, of 1 MB each: some 10,000 items.
 const MOST_PAGES: usize = 20;
 /// `BatchGetItem` takes 100 keys and may leave some for the next call.
@@ -26,6 +27,7 @@ const BATCH: usize = 100;
 const BATCH_TRIES: usize = 10;
 
 /// From where to where a partition is read.
+#[derive(Clone, Copy)]
 struct Range<'a> {
     partition: &'a str,
     from: &'a str,
@@ -69,7 +71,7 @@ impl DynamoLedger {
             from: keys::STATE_FROM,
             to: keys::STATE_TO,
             newest_first: false,
-            limit: MOST_STATE,
+            limit: MOST_EFFECTS,
         };
         let marker = async {
             match event {
@@ -77,7 +79,15 @@ impl DynamoLedger {
                 None => Ok(false),
             }
         };
-        let (items, seen) = futures_util::try_join!(self.query(range), marker)?;
+        let (mut items, seen) = futures_util::try_join!(self.query(range), marker)?;
+        if items.len() == MOST_EFFECTS {
+            // Effects come first: what is behind them is not in it.
+            let behind = Range {
+                from: keys::HEAD,
+                ..range
+            };
+            items.extend(self.query(behind).await?);
+        }
         let (mut applied, mut head) = (None::<AppliedPolicy>, None::<Head>);
         let mut pending = Vec::<Pending>::new();
         for item in &items {

@@ -44,7 +44,7 @@ impl AwsWorld {
             if bytes.len() + chunk.len() > LARGEST {
                 return Err(refused(
                     CALL,
-                    format!("{uri} is larger than {LARGEST} bytes"),
+                    format!("{uri} is larger than {LARGEST} bytes; keep only what is needed in it"),
                 ));
             }
             bytes.extend_from_slice(&chunk);

@@ -91,9 +91,8 @@ pub(crate) fn remember_trainer(case: &Case<'_>, job: &JobName, by: &str, decisio
 
 fn ruling(case: &Case<'_>, package: &Package, head: &mut Head) -> Ruling {
     let rule = &case.policy().approval;
-    // What the gate approved and nobody touched is not a person's approval.
-    let is_untouched = package.modified == package.created;
-    if rule.are_anyone() || (is_untouched && head.gated.contains(&package.version)) {
+    // The gate's own approval, once, is no person's.
+    if rule.are_anyone() || head.gated.remove(&package.version) {
         return Ruling::Enough;
     }
     let Some(who) = package.modified_by.as_deref() else {
@@ -120,21 +119,22 @@ fn ruling(case: &Case<'_>, package: &Package, head: &mut Head) -> Ruling {
 /// Whether somebody else trained the model; why that is not so, or not known.
 fn is_not_the_trainer(package: &Package, who: &str, head: &Head) -> Result<(), String> {
     let job = crate::candidate::of_package(package).job;
-    let Some(trainer) = job.as_deref().and_then(|job| head.creator(job)) else {
+    let Some((trainer, is_the_same)) = job.as_deref().and_then(|job| head.creator(job, who)) else {
         return Err(
             "the policy asks for another person than the trainer, and nobody said who that is: \
              CloudTrail has to be on when the job starts ([approval] not_the_trainer)."
                 .to_owned(),
         );
     };
-    if trainer == who {
+    if is_the_same {
         return Err("they started the training job themselves.".to_owned());
     }
     if trainer.starts_with("arn:") != who.starts_with("arn:") {
-        return Err(format!(
-            "the policy asks for another person than the trainer, and whether {trainer} is the \
-             same can't be told."
-        ));
+        return Err(
+            "the policy asks for another person than the trainer, and of a Studio user and an IAM \
+             principal can't be told whether they are the same."
+                .to_owned(),
+        );
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::*;
 
@@ -178,7 +179,7 @@ fn a_newer_versions_words_do_not_break_the_chain() {
 }
 
 #[test]
-fn what_is_too_long_is_cut_and_its_facts_become_their_hash() {
+fn what_is_too_long_is_cut_and_its_facts_are_summarised_with_their_hash() {
     let mut tip = Tip::default();
     let facts = json!({ "log": "ä".repeat(LONGEST_FACTS) });
     let entry = seal(
@@ -192,18 +193,74 @@ fn what_is_too_long_is_cut_and_its_facts_become_their_hash() {
     );
     assert!(entry.body.len() < 8_000, "{}", entry.body.len());
     let read = entry.read().unwrap();
-    assert!(read.why.len() <= LONGEST_WHY && read.why.ends_with("ä..."));
+    assert!(read.why.len() <= LONGEST_WHY && read.why.ends_with("more characters)"));
     let json = facts.to_string();
     assert_eq!(read.facts["bytes"], json.len());
     assert_eq!(read.facts["sha256"], text(&Hash::of_text(&json)));
+    let kept = read.facts["summary"]["log"].as_str().unwrap();
+    assert!(
+        kept.starts_with("ää") && kept.ends_with("more characters)"),
+        "{kept}"
+    );
     assert_eq!(verify(&[entry], &tip), Ok(1));
 }
 
 #[test]
 fn facts_of_just_the_longest_size_are_kept() {
     let facts = |len: usize| json!("x".repeat(len - 2));
+    let bounded = super::summary::bounded;
     assert_eq!(bounded(facts(LONGEST_FACTS)), facts(LONGEST_FACTS));
     assert_ne!(bounded(facts(LONGEST_FACTS + 1)), facts(LONGEST_FACTS + 1));
+}
+
+#[test]
+fn of_long_facts_the_first_are_kept_and_the_others_counted() {
+    let line = |n: usize| json!({ "feature": format!("f{n}"), "description": "d".repeat(400) });
+    let facts = json!({ "findings": (0..100).map(line).collect::<Vec<_>>(), "job": "j" });
+    let summary = &super::summary::bounded(facts)["summary"];
+    assert_eq!(summary["job"], "j");
+    let findings = summary["findings"].as_array().unwrap();
+    assert_eq!(findings[0]["feature"], "f0");
+    assert_eq!(findings[30], "… (70 more)");
+    assert_eq!(findings.len(), 31);
+}
+
+#[test]
+fn whatever_it_is_of_an_entry_stays_within_its_bound() {
+    let worst = || "\u{1}\"".repeat(5_000);
+    let deep = |inner: Value| json!({ "a": vec![inner; 40], "b": worst(), worst(): worst() });
+    for facts in [
+        json!(worst()),
+        deep(json!(1)),
+        deep(deep(json!("\u{1}".repeat(300)))),
+        json!(vec!["x"; 100_000]),
+        json!(
+            (0..20_000)
+                .map(|n| (format!("key {n}"), 1))
+                .collect::<std::collections::BTreeMap<_, _>>()
+        ),
+    ] {
+        let draft = Draft {
+            who: Who::Person(worst()),
+            what: What::Told,
+            why: worst(),
+            facts,
+        };
+        let context = Context {
+            group: &GroupName::parse(&"g".repeat(63)).unwrap(),
+            event: &EventId(worst()),
+            at: "2026-01-01T00:00:00.123456789Z".parse().unwrap(),
+            policy_version: u32::MAX,
+            commit: Some(&worst()),
+        };
+        let mut tip = Tip {
+            n: u64::MAX / 2,
+            ..Tip::default()
+        };
+        let entry = tip.seal(&context, draft);
+        assert!(entry.body.len() <= LONGEST_BODY, "{}", entry.body.len());
+        assert!(entry.read().unwrap().why.ends_with("more characters)"));
+    }
 }
 
 #[test]

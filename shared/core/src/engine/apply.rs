@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::{EngineError, RACES};
 use crate::audit::{Context, Draft, What, Who};
-use crate::head::Head;
-use crate::ledger::{AppliedPolicy, Commit, CommitError, Ledger, Route, RouteKind};
+use crate::head::{Head, MOST_ROLLOUTS};
+use crate::ledger::{AppliedPolicy, Commit, CommitError, Ledger, LedgerError, Route, RouteKind};
 use crate::name::{EndpointName, EventId, GroupName, StageName};
 use crate::pipeline::{Policy, Stage, Training};
 
@@ -33,7 +33,7 @@ pub async fn apply<L: Ledger>(
     now: Timestamp,
 ) -> Result<Applied, EngineError> {
     let group = policy.pipeline.group.clone();
-    for _ in 0..RACES {
+    for races in 1..=RACES {
         let before = ledger.load(&group, None).await?;
         let (mut head, old) = match before {
             Some(snapshot) => (snapshot.head, Some(snapshot.applied)),
@@ -55,7 +55,9 @@ pub async fn apply<L: Ledger>(
         };
         if let Some(old) = &old {
             follow_endpoints(&mut head, &old.policy, &policy);
+            may_have_rollouts(&head, &policy)?;
         }
+        head.fit();
         let version = applied.version;
         let expected = head.version;
         let now = head.now.map_or(now, |before| before.max(now));
@@ -97,11 +99,32 @@ pub async fn apply<L: Ledger>(
                     changed: true,
                 });
             }
-            Err(CommitError::Lost) => {}
+            Err(CommitError::Lost) => ledger.give_way(races).await,
             Err(error) => return Err(EngineError::Commit(error)),
         }
     }
     Err(EngineError::Contended)
+}
+
+/// Refuses a policy that leaves more rollouts behind than a state has room for.
+fn may_have_rollouts(head: &Head, policy: &Policy) -> Result<(), EngineError> {
+    let named = |name: &EndpointName| policy.stages.iter().any(|s| &s.endpoint == name);
+    let left: Vec<&str> = head
+        .rollouts
+        .values()
+        .map(|r| &r.endpoint)
+        .filter(|endpoint| !named(endpoint))
+        .map(EndpointName::as_str)
+        .collect();
+    if left.len() + policy.stages.len() <= MOST_ROLLOUTS {
+        return Ok(());
+    }
+    let refused = LedgerError::Refused(format!(
+        "rollouts of endpoints that the policy names no more are still under way on {}; wait until \
+         one has ended, then apply it again",
+        left.join(", ")
+    ));
+    Err(EngineError::Ledger(refused))
 }
 
 /// What is known of an endpoint goes with it when its stage gets another name. What the policy

@@ -18,12 +18,17 @@ const TURNS: u32 = 6;
 /// How much later than the change that it tells of an event's time may be.
 const SKEW: SignedDuration = SignedDuration::from_mins(2);
 
-/// Whether a decision knows what to make of it that AWS refuses to answer.
-fn is_decided_on(question: &Question) -> bool {
+/// Whether a decision knows what to make of it that AWS does not answer. A rollout that can't be
+/// tried out or watched doesn't hang for ever untold; and while a tick goes without the answer, the
+/// next one is a minute away.
+fn is_decided_on(question: &Question, error: &WorldError, input: &Input<'_>) -> bool {
+    if error.is_passing() {
+        return matches!(input, Input::Event(event) if matches!(event.kind, Kind::Tick { .. }));
+    }
     matches!(
         question,
         Question::Smoke { .. } | Question::Minutes { .. } | Question::Hours { .. }
-    )
+    ) || matches!(question, Question::Object { .. }) && error.kind == WorldErrorKind::Refused
 }
 
 /// Asks until the decision has all that it needs.
@@ -51,8 +56,8 @@ pub(super) async fn gather<W: World>(
         let answers = join_all(questions.iter().map(|q| world.ask(q))).await;
         for (question, answer) in questions.into_iter().zip(answers) {
             let answer = match answer {
-                // A rollout that can't be tried out or watched doesn't hang for ever untold.
-                Err(error) if is_decided_on(&question) && !error.is_passing() => {
+                Err(error) if is_decided_on(&question, &error, input) => {
+                    tracing::info!(%error, "not answered");
                     Answer::Refused(error)
                 }
                 answer => answer.map_err(EngineError::Fact)?,

@@ -3,6 +3,8 @@
 //! What a crash left behind is done, rollouts whose ticks stopped go on, and what waits for its
 //! turn starts. A pipeline that can't be helped now doesn't hold up the others.
 
+use std::pin::pin;
+
 use futures_util::stream::{self, StreamExt as _};
 
 use super::{EngineError, Handled, anchor, session};
@@ -34,10 +36,16 @@ pub(super) async fn run<L: Ledger, W: World>(
     let turn = event.at.as_second().unsigned_abs() / 60;
     let first = usize::try_from(turn).unwrap_or(0) % groups.len();
     groups.rotate_left(first);
-    let mut looked_after = stream::iter(groups)
+    let mut left = groups.len();
+    let all = left;
+    let in_time = groups.into_iter().take_while(|_| world.has_time());
+    let looked_after = stream::iter(in_time)
         .map(|group| look_after(ledger, world, event, group))
-        .buffer_unordered(AT_ONCE);
+        .buffer_unordered(AT_ONCE)
+        .take_until(world.time_is_up());
+    let mut looked_after = pin!(looked_after);
     while let Some((group, result)) = looked_after.next().await {
+        left -= 1;
         match result {
             Ok(one) => {
                 handled.left += one.left;
@@ -50,6 +58,13 @@ pub(super) async fn run<L: Ledger, W: World>(
                 handled.failed.push(format!("{group}: {error}"));
             }
         }
+    }
+    if left > 0 {
+        let said = format!(
+            "{left} of {all} pipelines were not looked after: there was no time left; they are next"
+        );
+        tracing::warn!("{said}");
+        handled.failed.push(said);
     }
     Ok(())
 }

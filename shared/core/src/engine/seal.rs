@@ -1,22 +1,29 @@
-//! Makes a commit of a decision: entries are chained, notices and effects get their ids.
+//! Makes a commit of a decision: entries are chained, notices and effects get their ids, and all of
+//! it stays within its bounds.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::EngineError;
 use crate::audit::{Context, What};
+use crate::bounds::TRANSACTION_ITEMS;
 use crate::decision::{Decision, Note};
 use crate::head::Head;
 use crate::ledger::{AppliedPolicy, Commit, Lane, Pending};
 use crate::mutation::Mutation;
 use crate::name::EventId;
-use crate::notice::{Notice, headline};
+use crate::notice::{Notice, fitting, headline};
 use crate::rollout::Rollout;
 use crate::world::Effect;
 
 /// The most effects of one decision; more is a bug.
 const MOST_EFFECTS: usize = 60;
+
+/// The most effects whose outcomes are decided on at once: each may lead to a notice and to effects,
+/// all in one transaction.
+pub(super) const MOST_SETTLED: usize = 10;
 
 /// Makes the commit. `event` is what the entries name; it is marked as seen if `marks` says so.
 pub(super) fn seal(
@@ -28,6 +35,7 @@ pub(super) fn seal(
 ) -> Commit {
     let expected = decision.head.version;
     let mut head = decision.head;
+    head.fit();
     head.version += 1;
     head.now = Some(now);
     let pipeline = &applied.policy.pipeline;
@@ -52,7 +60,7 @@ pub(super) fn seal(
                 severity: tell.severity,
                 what,
                 headline: headline(&tell.headline),
-                lines: tell.lines.into_iter().take(20).collect(),
+                lines: fitting(tell.lines),
                 pipeline: pipeline.name.clone(),
                 group: pipeline.group.clone(),
                 version: about.version,
@@ -75,11 +83,6 @@ pub(super) fn seal(
             entries.push(entry);
         }
     }
-    debug_assert!(
-        effects.len() <= MOST_EFFECTS,
-        "{} effects in one decision",
-        effects.len()
-    );
     let done = pending
         .iter()
         .filter(|p| decision.cancelled.contains(&p.lane))
@@ -95,11 +98,13 @@ pub(super) fn seal(
             effect,
         })
         .collect();
+    let mut finished = decision.finished;
+    finished.iter_mut().for_each(Rollout::fit);
     Commit {
         entries,
         add,
         done,
-        finished: decision.finished,
+        finished,
         jobs: decision.jobs,
         ..Commit::of(expected, head)
     }
@@ -147,4 +152,13 @@ fn asks(rollout: Option<&Rollout>) -> Note {
         }
         None => Note::new(What::CallsAsked, "Calls are asked for.", facts),
     }
+}
+
+/// Refuses what is too much for one transaction.
+pub(super) fn check(commit: &Commit) -> Result<(), EngineError> {
+    let (effects, items) = (commit.add.len(), commit.items());
+    if effects > MOST_EFFECTS || items > TRANSACTION_ITEMS {
+        return Err(EngineError::TooMuch { effects, items });
+    }
+    Ok(())
 }

@@ -1,11 +1,16 @@
 //! One event's way through a pipeline: finish what is pending, decide on the event, act, settle,
 //! and start what waits.
+//!
+//! Many at once get in each other's way, so whoever loses a race lets others go first for a while,
+//! keeps what came of the calls it made, and leaves to others what they are only just doing.
 
-use jiff::Timestamp;
+use std::collections::BTreeSet;
 
-use super::act::{Acted, act};
+use jiff::{SignedDuration, Timestamp};
+
+use super::act::act;
 use super::gather::gather;
-use super::seal::seal;
+use super::seal::{self, seal};
 use super::{EngineError, Handled, RACES, ROUNDS, now_of};
 use crate::case::Case;
 use crate::decide::{Input, decide};
@@ -33,9 +38,18 @@ pub(super) async fn run<L: Ledger, W: World>(
         event,
         handled,
         waiting: Vec::new(),
+        unsettled: Vec::new(),
+        lanes: BTreeSet::new(),
+        takes_over: false,
+        due: Due::Event,
+        has_left_overs: false,
     };
     session.run().await
 }
+
+/// How long, by the times of events, what one function decided is left to it: as long as a function
+/// may run (`Timeout` in `infra/template.yaml`).
+const GRACE: SignedDuration = SignedDuration::from_secs(55);
 
 struct Session<'a, L, W> {
     ledger: &'a L,
@@ -45,6 +59,25 @@ struct Session<'a, L, W> {
     handled: &'a mut Handled,
     /// Effects that could not be done a moment ago, and why.
     waiting: Vec<(String, WorldError)>,
+    /// What came of effects whose settling lost a race: they need not be done again for it.
+    unsettled: Vec<(Pending, Outcome)>,
+    /// The lanes that this session put effects into.
+    lanes: BTreeSet<Lane>,
+    /// Whether everything that is to be done is done here: by housekeeping, and by an event that
+    /// comes again, maybe because its first function died.
+    takes_over: bool,
+    has_left_overs: bool,
+    due: Due,
+}
+
+/// What is still to be decided.
+#[derive(PartialEq)]
+enum Due {
+    /// The event, and what may start after it.
+    Event,
+    /// What may start now.
+    Next,
+    Nothing,
 }
 
 /// What a round came to.
@@ -55,6 +88,8 @@ enum Round {
     Lost,
     /// There was nothing to change.
     Idle,
+    /// There is nothing to decide any more.
+    Over,
 }
 
 impl<L: Ledger, W: World> Session<'_, L, W> {
@@ -62,68 +97,113 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
         let Some(mut snapshot) = self.load().await? else {
             return Ok(());
         };
-        let mut is_decided = snapshot.seen;
-        if is_decided {
+        self.takes_over = snapshot.seen || matches!(self.event.kind, Kind::Housekeeping);
+        self.take_in(&snapshot);
+        if snapshot.seen {
             self.handled.nothing_because = Some("the event took effect before".to_owned());
         }
-        let mut may_continue = true;
-        let mut has_left_overs = !snapshot.pending.is_empty();
         let mut races = 0;
-        for _ in 0..ROUNDS {
-            if std::mem::take(&mut has_left_overs) {
-                match self.resume(&snapshot).await? {
-                    Round::Committed(next) => snapshot = *next,
-                    Round::Idle | Round::Lost => {}
-                }
-            }
-            let may_be_done = |p: &&Pending| observe::may_be_done(&snapshot, p);
-            let pending: Vec<Pending> = snapshot
-                .pending
-                .iter()
-                .filter(may_be_done)
-                .cloned()
-                .collect();
-            let now = now_of(self.event, snapshot.head.now);
-            if Mutation::SettleBeforeAct.is_on()
-                && let Some(next) = self.settle_first(&snapshot, &pending, now).await?
-            {
-                snapshot = next;
-                continue;
-            }
-            let acted = act(self.world, &pending, &self.waiting_ids(), now).await;
-            self.waiting
-                .extend(acted.waiting.iter().map(|(p, e)| (p.id.clone(), e.clone())));
-            let round = if !acted.settled.is_empty() {
-                self.settle(&snapshot, &acted).await?
-            } else if !is_decided {
-                let round = self.decide_event(&snapshot).await?;
-                is_decided = !matches!(round, Round::Lost);
-                round
-            } else if may_continue && has_next(&snapshot.head) {
-                let round = self.decide_next(&snapshot).await?;
-                may_continue = matches!(round, Round::Committed(_) | Round::Lost);
-                round
-            } else {
-                return self.finish(&snapshot);
-            };
-            match round {
+        for _ in 0..ROUNDS + RACES {
+            match self.next_round(&snapshot).await? {
                 Round::Committed(next) => snapshot = *next,
                 Round::Idle => {}
+                Round::Over => return self.finish(&snapshot),
                 Round::Lost => {
                     races += 1;
                     if races > RACES {
                         return Err(EngineError::Contended);
                     }
+                    self.ledger.give_way(races).await;
                     let Some(next) = self.load().await? else {
                         return Ok(());
                     };
-                    is_decided = is_decided || next.seen;
-                    has_left_overs = !next.pending.is_empty();
+                    self.take_in(&next);
                     snapshot = next;
                 }
             }
         }
         Err(EngineError::Endless)
+    }
+
+    /// Takes in what was read anew.
+    fn take_in(&mut self, snapshot: &Snapshot) {
+        if snapshot.seen && self.due == Due::Event {
+            self.due = Due::Next;
+        }
+        self.has_left_overs = snapshot.pending.iter().any(|p| self.is_ours(snapshot, p));
+    }
+
+    /// Left-overs first, then what came of effects, then the event, then what waits.
+    async fn next_round(&mut self, snapshot: &Snapshot) -> Result<Round, EngineError> {
+        if std::mem::take(&mut self.has_left_overs) {
+            let round = self.resume(snapshot).await?;
+            if !matches!(round, Round::Idle) {
+                return Ok(round);
+            }
+        }
+        if Mutation::SettleBeforeAct.is_on() {
+            let now = now_of(self.event, snapshot.head.now);
+            let round = self.settle_first(snapshot, now).await?;
+            if !matches!(round, Round::Idle) {
+                return Ok(round);
+            }
+        }
+        let settled = self.act(snapshot).await;
+        if !settled.is_empty() {
+            let round = self.settle(snapshot, &settled).await?;
+            if matches!(round, Round::Lost) {
+                self.unsettled = settled;
+            }
+            Ok(round)
+        } else if self.due == Due::Event {
+            let round = self.decide_event(snapshot).await?;
+            if !matches!(round, Round::Lost) {
+                self.due = Due::Next;
+            }
+            Ok(round)
+        } else if self.due == Due::Next && has_next(&snapshot.head) {
+            let round = self.decide_next(snapshot).await?;
+            if matches!(round, Round::Idle) {
+                self.due = Due::Nothing;
+            }
+            Ok(round)
+        } else {
+            Ok(Round::Over)
+        }
+    }
+
+    /// Whether an effect is done here. The calls of a rollout are, by whoever comes: a way back must
+    /// not wait. Others are left for a while to who decided them, else all that come at once would
+    /// do them all.
+    fn is_ours(&self, snapshot: &Snapshot, pending: &Pending) -> bool {
+        let age = now_of(self.event, snapshot.head.now).duration_since(pending.at);
+        matches!(pending.lane, Lane::Rollout(_))
+            || self.takes_over
+            || self.lanes.contains(&pending.lane)
+            || age >= GRACE
+    }
+
+    /// Does what is to be done here, and gives what came of it. A refusal that was not settled is
+    /// looked into again: somebody else may have had more luck.
+    async fn act(&mut self, snapshot: &Snapshot) -> Vec<(Pending, Outcome)> {
+        let mut settled = std::mem::take(&mut self.unsettled);
+        settled.retain(|(known, outcome)| {
+            let is_pending = snapshot.pending.iter().any(|p| p.id == known.id);
+            is_pending && !matches!(outcome, Outcome::Failed(_))
+        });
+        let is_to_do = |p: &&Pending| {
+            self.is_ours(snapshot, p)
+                && observe::may_be_done(snapshot, p)
+                && settled.iter().all(|(known, _)| known.id != p.id)
+        };
+        let to_do: Vec<Pending> = snapshot.pending.iter().filter(is_to_do).cloned().collect();
+        let now = now_of(self.event, snapshot.head.now);
+        let acted = act(self.world, &to_do, &self.waiting_ids(), now).await;
+        let waiting = acted.waiting.into_iter().map(|(p, error)| (p.id, error));
+        self.waiting.extend(waiting);
+        settled.extend(acted.settled);
+        settled.sort_by(|(a, _), (b, _)| a.id.cmp(&b.id));
+        settled
     }
 
     async fn load(&mut self) -> Result<Option<Snapshot>, EngineError> {
@@ -142,9 +222,13 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
     }
 
     /// Takes in what came of effects.
-    async fn settle(&mut self, snapshot: &Snapshot, acted: &Acted) -> Result<Round, EngineError> {
+    async fn settle(
+        &mut self,
+        snapshot: &Snapshot,
+        settled: &[(Pending, Outcome)],
+    ) -> Result<Round, EngineError> {
         let mut latest: Option<Box<Snapshot>> = None;
-        for settled in one_job_each(&acted.settled) {
+        for settled in one_job_each(settled) {
             let job = match settled.iter().find_map(registered_job) {
                 Some(job) => self.ledger.job(self.group, job).await?,
                 None => None,
@@ -164,20 +248,17 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
     async fn settle_first(
         &mut self,
         snapshot: &Snapshot,
-        pending: &[Pending],
         now: Timestamp,
-    ) -> Result<Option<Snapshot>, EngineError> {
-        let is_of_rollout = |p: &&Pending| matches!(p.lane, Lane::Rollout(_));
-        let calls: Vec<Pending> = pending.iter().filter(is_of_rollout).cloned().collect();
-        let early = Acted {
-            settled: calls.iter().map(|p| (p.clone(), Outcome::Done)).collect(),
-            waiting: Vec::new(),
-        };
-        let Round::Committed(next) = self.settle(snapshot, &early).await? else {
-            return Ok(None);
-        };
-        act(self.world, &calls, &[], now).await;
-        Ok(Some(*next))
+    ) -> Result<Round, EngineError> {
+        let is_call =
+            |p: &&Pending| matches!(p.lane, Lane::Rollout(_)) && observe::may_be_done(snapshot, p);
+        let calls: Vec<Pending> = snapshot.pending.iter().filter(is_call).cloned().collect();
+        let early: Vec<_> = calls.iter().map(|p| (p.clone(), Outcome::Done)).collect();
+        let round = self.settle(snapshot, &early).await?;
+        if matches!(round, Round::Committed(_)) {
+            act(self.world, &calls, &[], now).await;
+        }
+        Ok(round)
     }
 
     /// Looks at the endpoints of rollouts whose calls were left by somebody who died or had to
@@ -247,6 +328,7 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
         commit.done.sort_unstable();
         commit.done.dedup();
         commit.seen = seen.filter(|_| !Mutation::ForgetMarker.is_on());
+        seal::check(&commit)?;
         match self.ledger.commit(self.group, &commit).await {
             Ok(()) => {
                 let pipeline = &snapshot.applied.policy.pipeline.name;
@@ -262,6 +344,7 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
                 self.handled
                     .done
                     .extend(said.into_iter().map(|(_, sentence)| sentence));
+                self.lanes.extend(commit.add.iter().map(|p| p.lane.clone()));
                 Ok(Round::Committed(Box::new(after(snapshot, commit))))
             }
             Err(CommitError::Lost) if Mutation::LostIsDone.is_on() => Ok(Round::Idle),
@@ -291,7 +374,7 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
 
 /// Whether ticks come that will do this effect: its rollout runs, and its schedule is made.
 fn has_ticks(snapshot: &Snapshot, pending: &Pending) -> bool {
-    let Lane::Rollout(id) = &pending.lane else {
+    let crate::ledger::Lane::Rollout(id) = &pending.lane else {
         return false;
     };
     let has_schedule = !snapshot
@@ -331,7 +414,10 @@ fn registered_job((pending, outcome): &(Pending, Outcome)) -> Option<&JobName> {
     }
 }
 
-/// Parts of what was settled, with at most one registered job each: a decision knows one.
+/// Parts of what was settled, with at most one registered job each: a decision knows one. And no
+/// more than one transaction takes, however much was kept to be done.
 fn one_job_each(settled: &[(Pending, Outcome)]) -> impl Iterator<Item = &[(Pending, Outcome)]> {
-    settled.chunk_by(|_, next| registered_job(next).is_none())
+    settled
+        .chunk_by(|_, next| registered_job(next).is_none())
+        .flat_map(|part| part.chunks(seal::MOST_SETTLED))
 }

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod approvers;
+mod bounds;
 mod chaos;
+mod contention;
 mod edges;
 mod found;
 mod housekeeping;
@@ -11,5 +13,6 @@ mod judging;
 mod memory;
 mod observe;
 mod origin;
+mod slow;
 mod stories;
 mod town;

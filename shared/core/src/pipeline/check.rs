@@ -39,6 +39,17 @@ pub(super) fn check(policy: &Policy, mut error: impl FnMut(&str, String)) {
 }
 
 fn check_stage(stage: &Stage, path: &str, error: &mut impl FnMut(&str, String)) {
+    let bytes = serde_json::to_string(stage).map_or(0, |json| json.len());
+    if bytes > LONGEST_STAGE {
+        error(
+            path,
+            format!(
+                "takes {bytes} bytes in the state of a rollout, which keeps it; a stage can take \
+                 {LONGEST_STAGE}: give it fewer or shorter `smoke` requests, or custom guards with \
+                 fewer or shorter `dimensions`"
+            ),
+        );
+    }
     let strategy = &stage.strategy;
     let falls = |pair: &[u8]| pair[1] <= pair[0];
     if let Some(at) = strategy.canary.windows(2).position(falls) {
@@ -160,6 +171,8 @@ fn check_custom(custom: &CustomMetric, path: &str, error: &mut impl FnMut(&str, 
     }
 }
 
+/// The longest stage, bytes of JSON: up to five rollouts keep theirs in one item of the ledger.
+pub(crate) const LONGEST_STAGE: usize = 16 * 1024;
 /// The longest name of an endpoint or a variant.
 const LONGEST_NAME: usize = 63;
 /// The longest value of a dimension.

@@ -116,7 +116,7 @@ lists! {
     subnets "vpc-id" 1 16;
     security_groups "vpc-id" 1 5;
     s3_uris "s3-uri" 0 20;
-    schedules "aws-name" 0 100;
+    schedules "aws-name" 0 40;
     principals "principal" 0 50;
 }
 

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+mod bounds;
 mod mistakes;
 
 use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, proptest};

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::moves::Moves;
 use super::phases::{baking, prepared, promoting, reducing, smoke, smoke_question, step};
 use super::share::disturbed;
-use super::{Cause, Phase, Reason, Rollout, asked, finish, judge, observe, past, undo};
+use super::{Cause, Phase, Reason, Rollout, asked, finish, judge, observe, past, silence, undo};
 use crate::audit::What;
 use crate::decision::Note;
 use crate::event::EndpointStatus;
@@ -47,6 +47,7 @@ pub fn advance(
     reject: bool,
 ) -> Moves {
     let mut moves = Moves::default();
+    silence::note(rollout, facts, now, &mut moves);
     let endpoint = match facts.endpoint(&rollout.endpoint) {
         Known::NotAsked => return moves,
         Known::Missing => {
@@ -59,7 +60,9 @@ pub fn advance(
     let question = judge::minutes_question(rollout, now);
     match question.and_then(|question| facts.answer(&question)) {
         Some(Answer::Refused(error)) => {
-            tell_of_blindness(rollout, error, &mut moves);
+            if !error.is_passing() {
+                tell_of_blindness(rollout, error, &mut moves);
+            }
             if !busy {
                 stop_if_broken(rollout, endpoint, facts, now, reject, &mut moves);
             }

@@ -290,7 +290,10 @@ fn judge_minute(rollout: &mut Rollout, names: &[String], counts: &MinuteCounts) 
 /// Keeps what is kept of the minutes small: when there are too many, each two of the older half
 /// become one, as long as the canary had the same share in both.
 fn thin_out(rollout: &mut Rollout) {
-    let most = kept_minutes(rollout.evidence.len());
+    thin_out_to(rollout, kept_minutes(rollout.evidence.len()));
+}
+
+pub(super) fn thin_out_to(rollout: &mut Rollout, most: usize) {
     if rollout.minutes.len() <= most {
         return;
     }
@@ -351,7 +354,7 @@ fn measured(rollout: &Rollout, names: &[String], counts: &MinuteCounts, guard: u
     };
     let mut minute = Minute::default();
     for (name, of_guards) in names.iter().zip(&counts.variants) {
-        let count = of_guards.get(guard).copied().unwrap_or_default();
+        let count = of_guards.get(guard).copied().unwrap_or_default().bounded();
         let is_candidate =
             (*name == rollout.canary || is_reduced_name(name)) != Mutation::SwapSides.is_on();
         let side = if is_candidate {

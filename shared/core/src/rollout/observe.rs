@@ -444,6 +444,7 @@ fn observation(
         went_back_by_own_config: false,
         told_of_wait: false,
         asked: None,
+        unanswered: None,
     }
 }
 

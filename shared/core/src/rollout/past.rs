@@ -48,7 +48,7 @@ pub struct Past {
     /// The candidate's minute that the first of `minutes` is beside. Of a long bake the past is
     /// asked for in pieces.
     pub since: Timestamp,
-    /// Counts by guard and minute, at most [`super::kept_minutes`] of them.
+    /// Counts by guard and minute, at most a third of [`super::kept_minutes`].
     pub minutes: Vec<Vec<Counts>>,
     /// How many times its rate is tolerated, by guard.
     pub tolerated: Vec<f64>,
@@ -126,9 +126,9 @@ pub(super) fn settle(rollout: &mut Rollout, facts: &Facts) {
     let day_ago = facts.minutes(&asked.minutes(1));
     let week_ago = facts.minutes(&asked.minutes(7));
     let hours = facts.minutes(&asked.hours());
-    let (Known::Is(_) | Known::Missing, Known::Is(_) | Known::Missing) = (day_ago, week_ago) else {
+    if [day_ago, week_ago, hours].contains(&Known::NotAsked) {
         return;
-    };
+    }
     // What AWS refuses to tell counts as not there.
     let usable = |known: Known<&[MinuteCounts]>| {
         let minutes = known.is().unwrap_or_default();
@@ -207,7 +207,7 @@ impl<'a> Asked<'a> {
         let incumbent = rollout.incumbent.as_ref()?;
         let plan = &rollout.plan;
         let minutes = plan.bake_minutes + plan.watch_minutes + SPARE_MINUTES;
-        let most = kept_minutes(metrics(plan).len());
+        let most = kept_minutes(metrics(plan).len()) / 3;
         Some(Self {
             rollout,
             variant: &incumbent.variant,

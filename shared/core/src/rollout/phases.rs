@@ -120,7 +120,9 @@ pub(super) fn smoke(
     }
     let mut seen = json!([]);
     if let Some(question) = smoke_question(rollout).filter(|_| !Mutation::SkipSmoke.is_on()) {
-        if let Some(Answer::Refused(error)) = facts.answer(&question) {
+        if let Some(Answer::Refused(error)) = facts.answer(&question)
+            && !error.is_passing()
+        {
             let sentence = format!(
                 "the smoke requests could not be made: AWS refused {}: {}",
                 error.call, error.message

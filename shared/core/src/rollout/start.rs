@@ -316,6 +316,7 @@ fn new_rollout(
         went_back_by_own_config: false,
         told_of_wait: false,
         asked: None,
+        unanswered: None,
         incumbent,
     }
 }

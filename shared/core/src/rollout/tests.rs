@@ -79,6 +79,7 @@ fn canary(plan: &Stage) -> Rollout {
         went_back_by_own_config: false,
         told_of_wait: false,
         asked: None,
+        unanswered: None,
     }
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
 use hyper::body::Bytes;
@@ -28,8 +28,6 @@ use crate::proxy::serve::Server;
 
 /// Invocations of a function that wait for an instance.
 const MOST_WAITING: usize = 1_024;
-/// The timeout of the functions.
-const TIMEOUT: Duration = Duration::from_mins(1);
 /// An instance that dies this often without having been asked anything can't start.
 const MOST_FALSE_STARTS: u32 = 5;
 /// How long it is waited then, the first time.
@@ -53,6 +51,7 @@ struct Shared {
     folder: PathBuf,
     environment: Vec<(&'static str, String)>,
     address: OnceLock<SocketAddr>,
+    timeout: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -63,6 +62,8 @@ struct State {
     running: HashMap<u64, Invocation>,
     /// Why a function can't be started.
     broken: Option<String>,
+    /// The longest that each function took to answer an event.
+    longest: BTreeMap<String, Duration>,
 }
 
 /// A function's invocations that wait for an instance.
@@ -77,16 +78,20 @@ struct Lane {
 struct Invocation {
     id: u64,
     event: Bytes,
+    /// When an instance took it.
+    began: Instant,
     answer: oneshot::Sender<(StatusCode, Bytes)>,
 }
 
 impl Host {
-    /// Starts `instances` of each function with these environment variables.
+    /// Starts `instances` of each function with these environment variables. They are told that an
+    /// event may take `timeout`.
     pub async fn start(
         place: &Place,
         log: &Path,
         environment: &[(&'static str, String)],
         instances: usize,
+        timeout: Duration,
     ) -> Result<Self> {
         let lane = |function: &'static str| {
             let (put, take) = mpsc::channel(MOST_WAITING);
@@ -107,6 +112,7 @@ impl Host {
             folder: place.root().to_owned(),
             environment: environment.to_vec(),
             address: OnceLock::new(),
+            timeout,
         });
         let answering = shared.clone();
         let server = Server::start(move |_, request| {
@@ -131,6 +137,11 @@ impl Host {
     /// Where functions are invoked.
     pub fn url(&self) -> String {
         self.server.url()
+    }
+
+    /// The longest that each function took to answer an event.
+    pub fn longest(&self) -> BTreeMap<String, Duration> {
+        self.shared.state().longest.clone()
     }
 
     /// Fails if a function can't be started.
@@ -232,11 +243,11 @@ impl Shared {
                 match rest {
                     ["invocation", "next"] => self.next(function, instance).await,
                     ["invocation", _, "response"] => {
-                        Some(self.ended(instance, StatusCode::OK, request.into_body()))
+                        Some(self.ended(function, instance, StatusCode::OK, request.into_body()))
                     }
                     ["invocation", _, "error"] => {
                         let status = StatusCode::INTERNAL_SERVER_ERROR;
-                        Some(self.ended(instance, status, request.into_body()))
+                        Some(self.ended(function, instance, status, request.into_body()))
                     }
                     // `init/error`: the process ends by itself, and its log says why.
                     _ => Some(with_status(StatusCode::ACCEPTED, Bytes::new())),
@@ -256,13 +267,18 @@ impl Shared {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         if lane
             .put
-            .send(Invocation { id, event, answer })
+            .send(Invocation {
+                id,
+                event,
+                began: Instant::now(),
+                answer,
+            })
             .await
             .is_err()
         {
             return unavailable();
         }
-        match tokio::time::timeout(2 * TIMEOUT, answered).await {
+        match tokio::time::timeout(2 * self.timeout, answered).await {
             Ok(Ok((status, body))) => with_status(status, body),
             _ => unavailable(),
         }
@@ -272,8 +288,9 @@ impl Shared {
     /// would answer.
     async fn next(&self, function: &str, instance: u64) -> Option<Response<Bytes>> {
         let lane = self.lanes.get(function)?;
-        let invocation = lane.take.lock().await.recv().await?;
-        let deadline = SystemTime::now().duration_since(UNIX_EPOCH).ok()? + TIMEOUT;
+        let mut invocation = lane.take.lock().await.recv().await?;
+        invocation.began = Instant::now();
+        let deadline = SystemTime::now().duration_since(UNIX_EPOCH).ok()? + self.timeout;
         let mut response = Response::new(invocation.event.clone());
         let headers = response.headers_mut();
         headers.insert("lambda-runtime-aws-request-id", invocation.id.into());
@@ -292,8 +309,17 @@ impl Shared {
         }
     }
 
-    fn ended(&self, instance: u64, status: StatusCode, body: Bytes) -> Response<Bytes> {
-        if let Some(invocation) = self.state().running.remove(&instance) {
+    fn ended(
+        &self,
+        function: &str,
+        instance: u64,
+        status: StatusCode,
+        body: Bytes,
+    ) -> Response<Bytes> {
+        let mut state = self.state();
+        if let Some(invocation) = state.running.remove(&instance) {
+            let longest = state.longest.entry(function.to_owned()).or_default();
+            *longest = invocation.began.elapsed().max(*longest);
             // Who asked may have gone.
             let _ = invocation.answer.send((status, body));
         }

@@ -67,12 +67,22 @@ impl Report {
         self.expected = expected;
     }
 
-    /// Adds a case.
+    /// The cases whose call was not made, and which ended as they had to.
+    pub(super) fn not_met(&self) -> Vec<Case> {
+        let not_met = self
+            .cases
+            .iter()
+            .filter(|t| !t.fired && t.differences.is_empty());
+        not_met.map(|tried| tried.case.clone()).collect()
+    }
+
+    /// Adds a case, in the place of what came of it before.
     pub(super) fn add(&mut self, ended: Ended) -> Result<()> {
         let case = ended.case.context("a batch has cases")?;
         let expected = self.expected.get(&case.story);
         let expected = expected.context("a case's story was told without faults")?;
         let differences = ended.outcome.differences(expected);
+        self.cases.retain(|tried| tried.case != case);
         self.cases.push(Tried {
             case,
             pipeline: ended.name,

@@ -65,9 +65,19 @@ impl<'a> Round<'a> {
         });
     }
 
+    /// The pipelines' names.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.members.iter().map(|m| m.name.clone()).collect()
+    }
+
     /// Runs it to its end.
-    pub(super) async fn run(mut self, world: &mut World) -> Result<Vec<Ended>> {
+    pub(super) async fn run(self, world: &mut World) -> Result<Vec<Ended>> {
         self.begin(world).await?;
+        self.go_on(world).await
+    }
+
+    /// Goes on to its end, once it has begun.
+    pub(super) async fn go_on(mut self, world: &mut World) -> Result<Vec<Ended>> {
         for _ in 0..MOST_MINUTES {
             self.pass_minute(world).await?;
             self.look(world).await?;
@@ -82,7 +92,8 @@ impl<'a> Round<'a> {
         self.end(world).await
     }
 
-    async fn begin(&self, world: &World) -> Result<()> {
+    /// Until the training jobs run.
+    pub(super) async fn begin(&self, world: &World) -> Result<()> {
         stories::prepare(world).await?;
         let proxy = world.proxy.as_ref().context("the world has a proxy")?;
         // Before anything of them is heard: even the event of people's endpoint is looked into.
@@ -111,7 +122,7 @@ impl<'a> Round<'a> {
         Ok(())
     }
 
-    async fn pass_minute(&self, world: &World) -> Result<()> {
+    pub(super) async fn pass_minute(&self, world: &World) -> Result<()> {
         world.admin().advance(60).await?;
         world.pump.settle(patience(self.members.len())).await
     }

@@ -164,6 +164,25 @@ async fn a_late_answer_is_late() {
 }
 
 #[tokio::test]
+async fn all_calls_of_a_slow_pipeline_are_slow_until_they_are_not() {
+    let bench = Bench::new().await;
+    bench.proxy.slow_down("case-0002", FOR_EVER);
+    let slow = Duration::from_millis(50);
+    bench.proxy.slow_down("case-0001", slow);
+    for id in ["a", "b"] {
+        let start = Instant::now();
+        assert_eq!(bench.call(id, 1).await.unwrap().0, 200);
+        assert!(start.elapsed() >= slow);
+    }
+    bench.proxy.slow_down("case-0001", FOR_EVER);
+    let unanswered = tokio::time::timeout(slow, bench.call("c", 1)).await;
+    assert!(unanswered.is_err());
+    assert_eq!(bench.seen(), 2, "it went through");
+    bench.proxy.be_quick();
+    assert_eq!(bench.call("d", 1).await.unwrap().0, 200);
+}
+
+#[tokio::test]
 async fn what_is_taken_back_does_not_happen() {
     let bench = Bench::new().await;
     bench.order(Kind::Error500, 1, 1);

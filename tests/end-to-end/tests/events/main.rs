@@ -1,5 +1,5 @@
 //! Events in the whole local world: what can't be read is kept, what is none of Tidegate's business
-//! is dropped, repeats count once, findings roll back or retrain.
+//! is dropped, repeats count once, findings roll back or retrain, dead letters are sent again.
 //!
 //! Few worlds, since each takes seconds to start: one test is one world with several stories.
 
@@ -7,6 +7,7 @@
 mod common;
 
 mod crash;
+mod deadletters;
 mod findings;
 mod registration;
 mod senders;

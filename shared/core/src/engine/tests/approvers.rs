@@ -150,3 +150,15 @@ async fn what_the_gate_approves_needs_no_person() {
     story.package(1).await;
     assert!(is_on_its_way(&story));
 }
+
+#[tokio::test]
+async fn what_the_gate_approved_once_is_no_licence_for_later() {
+    let policy = format!("{POLICY}\n[approval]\nby = [\"ada\"]\n");
+    let mut story = Story::with(pipeline::parse(&policy, "test.toml").unwrap()).await;
+    story.trained("train-1", 0.95).await;
+    story.town.set_approval(1, Approval::Rejected);
+    story.package(1).await;
+    approve(&mut story, Some(TOM)).await;
+    assert_eq!(approval(&story), Approval::PendingManualApproval);
+    assert!(!is_on_its_way(&story));
+}

@@ -6,11 +6,12 @@ use std::sync::Mutex;
 use crate::audit::Entry;
 use crate::head::Head;
 use crate::ledger::{
-    AppliedPolicy, Commit, CommitError, JobRecord, Ledger, LedgerError, Pending, Route, RouteKind,
-    Snapshot,
+    AppliedPolicy, Commit, CommitError, JobRecord, Lane, Ledger, LedgerError, Pending, Route,
+    RouteKind, Snapshot,
 };
 use crate::name::{EventId, GroupName, JobName, RolloutId};
 use crate::rollout::Rollout;
+use crate::world::Effect;
 
 #[derive(Default)]
 struct Partition {
@@ -28,6 +29,8 @@ struct State {
     routes: BTreeMap<Route, GroupName>,
     groups: BTreeMap<GroupName, Partition>,
     races_to_lose: u32,
+    settlings_to_lose: u32,
+    gave_way: Vec<u32>,
 }
 
 #[derive(Default)]
@@ -37,6 +40,31 @@ impl Memory {
     /// The next `n` commits find that somebody else was first.
     pub(super) fn lose_races(&self, n: u32) {
         self.0.lock().unwrap().races_to_lose = n;
+    }
+
+    /// The next `n` commits that settle something find that somebody else was first.
+    pub(super) fn lose_settlings(&self, n: u32) {
+        self.0.lock().unwrap().settlings_to_lose = n;
+    }
+
+    /// After which races somebody let others go first.
+    pub(super) fn gave_way(&self) -> Vec<u32> {
+        self.0.lock().unwrap().gave_way.clone()
+    }
+
+    /// Housekeeping finds something unfinished there, which nobody can finish.
+    pub(super) fn leave_unfinished(&self, group: &GroupName) {
+        let mut state = self.0.lock().unwrap();
+        let partition = state.groups.get_mut(group).unwrap();
+        let pending = Pending {
+            id: "effect".to_owned(),
+            lane: Lane::Notice("notice".to_owned()),
+            at: "2026-03-01T00:00:00Z".parse().unwrap(),
+            effect: Effect::StopTicks {
+                rollout: RolloutId("rollout".to_owned()),
+            },
+        };
+        partition.pending.insert(pending.id.clone(), pending);
     }
 
     pub(super) fn head(&self, group: &GroupName) -> Head {
@@ -128,6 +156,10 @@ impl Ledger for Memory {
             state.races_to_lose -= 1;
             return Err(CommitError::Lost);
         }
+        if state.settlings_to_lose > 0 && !commit.done.is_empty() {
+            state.settlings_to_lose -= 1;
+            return Err(CommitError::Lost);
+        }
         for route in &commit.routes {
             if let Some(other) = state.routes.get(route).filter(|g| *g != group) {
                 return Err(CommitError::Taken {
@@ -181,6 +213,10 @@ impl Ledger for Memory {
             state.routes.insert(route.clone(), group.clone());
         }
         Ok(())
+    }
+
+    async fn give_way(&self, races: u32) {
+        self.0.lock().unwrap().gave_way.push(races);
     }
 
     async fn entries(

@@ -119,7 +119,7 @@ async fn drift(story: &mut Story, job: &str) {
 }
 
 /// blue serves alone for a while, then people put green beside it.
-async fn canary(weights: [f64; 2]) -> Story {
+pub(super) async fn canary(weights: [f64; 2]) -> Story {
     let mut story = begin().await;
     deploy(&story, "one", &[("blue", "fraud-v6", 1.0)]);
     story.minutes(5).await;

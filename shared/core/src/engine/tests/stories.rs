@@ -43,7 +43,7 @@ pub(super) struct Story {
     pub(super) group: GroupName,
     pub(super) endpoint: EndpointName,
     pub(super) stage: StageName,
-    events: u64,
+    pub(super) events: u64,
 }
 
 impl Story {
@@ -486,6 +486,11 @@ async fn a_lost_race_is_decided_again() {
     story.ledger.lose_races(3);
     story.trained("train-1", 0.95).await;
     assert_eq!(story.town.0.lock().unwrap().packages.len(), 1);
+    assert_eq!(
+        story.ledger.gave_way(),
+        [1, 2, 3],
+        "others go first, longer each time"
+    );
     story.check();
 }
 

@@ -270,6 +270,7 @@ impl World for Town {
             Question::Smoke { .. } => "InvokeEndpoint",
             Question::Minutes { .. } | Question::Hours { .. } => "GetMetricData",
             Question::VariantsOf { .. } => "ListMetrics",
+            Question::Object { .. } => "GetObject",
             _ => "ask",
         };
         Self::fault(&mut state, call)?;

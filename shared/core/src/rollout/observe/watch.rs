@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::super::moves::Moves;
-use super::super::{Phase, Rollout, judge};
+use super::super::{Phase, Rollout, judge, silence};
 use super::{Over, Theirs, model_in, share};
 use crate::audit::What;
 use crate::decision::Note;
@@ -46,6 +46,7 @@ pub(crate) fn look(rollout: &mut Rollout, facts: &Facts, now: Timestamp) -> Move
     let Phase::Observing { mut over } = rollout.phase else {
         return moves;
     };
+    silence::note(rollout, facts, now, &mut moves);
     if over.is_none() {
         over =
             what_they_did(rollout, facts, now, &mut moves).map(|theirs| Over { at: now, theirs });
@@ -53,6 +54,7 @@ pub(crate) fn look(rollout: &mut Rollout, facts: &Facts, now: Timestamp) -> Move
     }
     let question = judge::minutes_question(rollout, now);
     match question.and_then(|q| facts.answer(&q)) {
+        Some(Answer::Refused(error)) if error.is_passing() => {}
         Some(Answer::Refused(error)) => tell_of_blindness(rollout, error, &mut moves),
         Some(_) => judge::sees_again(rollout),
         None => {}

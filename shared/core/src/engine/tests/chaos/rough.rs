@@ -176,6 +176,10 @@ impl Ledger for Rough<'_> {
         }
     }
 
+    async fn give_way(&self, _races: u32) {
+        tokio::task::yield_now().await;
+    }
+
     async fn entries(
         &self,
         group: &GroupName,
