@@ -18,7 +18,7 @@ use crate::faults::Fault;
 use crate::moment::Span;
 use crate::traffic::{self, Traffic};
 use crate::violation::{self, Violation};
-use crate::{timeline, training};
+use crate::{processing, timeline, training};
 
 /// Time is moved by at most this much at once: 30 days.
 const LONGEST_ADVANCE: f64 = 30.0 * 86_400.0;
@@ -108,6 +108,7 @@ struct TrafficOrder {
     payloads: Vec<String>,
     #[serde(default = "json_type")]
     content_type: String,
+    accept: Option<String>,
     #[serde(default = "one")]
     seed: u64,
 }
@@ -132,6 +133,7 @@ async fn set_traffic(
             order.requests_per_minute,
             order.payloads,
             order.content_type,
+            order.accept,
             order.seed,
         )
     });
@@ -186,8 +188,15 @@ async fn read_log(
     State(app): State<Arc<App>>,
     Query(query): Query<LogQuery>,
 ) -> Result<String, Refused> {
-    training::log(&app.world(), &query.job)
-        .ok_or_else(|| missing(format!("there is no training job {}", query.job)))
+    let world = app.world();
+    training::log(&world, &query.job)
+        .or_else(|| processing::log(&world, &query.job))
+        .ok_or_else(|| {
+            missing(format!(
+                "there is no training or processing job {}",
+                query.job
+            ))
+        })
 }
 
 async fn read_events(State(app): State<Arc<App>>) -> Json<Value> {

@@ -69,7 +69,7 @@ impl App {
             .context("the HTTP client for model servers")?;
         let start = args.start.unwrap_or_else(Moment::real);
         let metrics = Metrics::new(args.metric_delay_seconds, args.seed);
-        let world = World::new(args.seed, args.duplicate_events, metrics);
+        let world = World::new(args.seed, args.duplicate_events, metrics, aws.is_some());
         Ok(Arc::new(Self {
             clock: Clock::new(start, args.speed),
             model,

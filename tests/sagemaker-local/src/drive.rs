@@ -9,8 +9,9 @@ use std::sync::Arc;
 use crate::app::App;
 use crate::events::Event;
 use crate::moment::{Moment, Span};
+use crate::monitor::execution;
 use crate::world::Due;
-use crate::{deployment, events, schedules, traffic};
+use crate::{capture, deployment, events, schedules, traffic};
 
 /// Whether time runs or is moved by hand; then things are waited for that live happen beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +89,11 @@ async fn perform(app: &Arc<App>, at: Moment, due: Due, pace: Pace) {
         } => {
             traffic::slice(app, &endpoint, generation, at, pace).await;
         }
+        Due::Captures { endpoint } => capture::deliver(app, &endpoint, pace).await,
+        Due::Monitor {
+            schedule,
+            generation,
+        } => execution::begin(app, &schedule, generation, at),
         Due::ReadSchedules => schedules::read(app, at, pace).await,
         Due::Fire {
             schedule,

@@ -125,6 +125,7 @@ async fn invocation(
         content_type: given("content-type"),
         accept: given("accept"),
         custom_attributes: given("x-amzn-sagemaker-custom-attributes"),
+        inference_id: given("x-amzn-sagemaker-inference-id"),
         body,
     };
     let input = app.recorder.as_ref().map(|_| {
@@ -137,6 +138,7 @@ async fn invocation(
             ("ContentType", &request.content_type),
             ("Accept", &request.accept),
             ("CustomAttributes", &request.custom_attributes),
+            ("InferenceId", &request.inference_id),
         ] {
             if let Some(value) = value {
                 input[member] = json!(value);

@@ -175,7 +175,7 @@ mod tests {
             metrics.record("e", variant, at(60), Outcome::Success, 1.0, 1.0);
         }
         metrics.record("other", "v1", at(0), Outcome::NoAnswer, 1.0, 1.0);
-        World::new(1, false, metrics)
+        World::new(1, false, metrics, false)
     }
 
     fn at(minute: i64) -> Moment {

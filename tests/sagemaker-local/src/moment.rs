@@ -84,6 +84,12 @@ impl Moment {
         Self(self.0.div_euclid(1000) * 1000).iso()
     }
 
+    /// `2026/03/01/12`: captured data and monitoring results are filed by the hour.
+    pub(crate) fn hour_folder(self) -> String {
+        let hour: String = self.iso_seconds().chars().take(13).collect();
+        hour.replace(['-', 'T'], "/")
+    }
+
     /// Milliseconds in a string: how training job events write times.
     pub(crate) fn millis_text(self) -> Value {
         Value::String(self.0.to_string())

@@ -36,12 +36,7 @@ pub(crate) fn answer(
         Some("Status") => rows.sort_by(|a, b| a.status.cmp(&b.status)),
         _ => rows.sort_by_key(|row| row.created),
     }
-    let order = match text(input, "SortOrder") {
-        Some("Ascending") => Order::Ascending,
-        Some("Descending") => Order::Descending,
-        _ => order,
-    };
-    if order == Order::Descending {
+    if self::order(input, order) == Order::Descending {
         rows.reverse();
     }
     cut(
@@ -50,6 +45,15 @@ pub(crate) fn answer(
         rows.into_iter().map(|row| row.summary).collect(),
         10,
     )
+}
+
+/// The order that is asked for, else the usual one.
+pub(crate) fn order(input: &Value, usual: Order) -> Order {
+    match text(input, "SortOrder") {
+        Some("Ascending") => Order::Ascending,
+        Some("Descending") => Order::Descending,
+        _ => usual,
+    }
 }
 
 /// Cuts a list into pages of `MaxResults`, else `default`.
@@ -90,7 +94,8 @@ pub(crate) fn read_token(token: &str) -> Option<usize> {
     usize::from_str_radix(token.strip_prefix("sagemaker-local-")?, 16).ok()
 }
 
-fn keeps(input: &Value, row: &Row) -> bool {
+/// Whether the name, status and times of a request let a row through.
+pub(crate) fn keeps(input: &Value, row: &Row) -> bool {
     let after = |member: &str, at: Moment| {
         input
             .get(member)

@@ -11,6 +11,7 @@ use rand::RngExt as _;
 
 use crate::app::App;
 use crate::arn;
+use crate::capture;
 use crate::endpoint::{Endpoint, Variant};
 use crate::errors::ApiError;
 use crate::faults::Kind;
@@ -32,6 +33,8 @@ pub(crate) struct Request {
     pub(crate) content_type: Option<String>,
     pub(crate) accept: Option<String>,
     pub(crate) custom_attributes: Option<String>,
+    /// The caller's own id of the request, for captured data.
+    pub(crate) inference_id: Option<String>,
     pub(crate) body: Bytes,
 }
 
@@ -187,9 +190,17 @@ pub(crate) async fn send(
         (raw, model, (total - model).max(0.0))
     };
     let outcome = Outcome::of(raw.status);
-    app.world()
-        .metrics
-        .record(endpoint, &route.variant, at, outcome, latency, overhead);
+    {
+        let mut world = app.world();
+        world
+            .metrics
+            .record(endpoint, &route.variant, at, outcome, latency, overhead);
+        if outcome == Outcome::Success {
+            let answer = || (raw.content_type.clone(), raw.body.clone());
+            capture::take(&mut world, endpoint, &route.variant, at, request, answer);
+        }
+    }
+    app.wake.notify_one();
     if outcome == Outcome::Success {
         return Ok(Answer {
             variant: route.variant.clone(),
@@ -208,6 +219,16 @@ pub(crate) async fn send(
         &String::from_utf8_lossy(&raw.body),
         &log_group,
     ))
+}
+
+/// The content type and body of a scripted answer.
+pub(crate) fn scripted_answer(
+    route: &Route,
+    scripted: Scripted,
+    request: &Request,
+) -> (String, Bytes) {
+    let raw = from_script(route, scripted, request);
+    (raw.content_type, raw.body)
 }
 
 struct Raw {

@@ -9,9 +9,10 @@ use crate::app::App;
 use crate::errors::ApiError;
 use crate::faults::Kind;
 use crate::moment::Moment;
+use crate::monitor::{definition, execution, schedule};
 use crate::world::World;
 use crate::{
-    arn, configs, endpoints, events, json as members, models, monitoring, packages, pipelines,
+    arn, configs, endpoints, events, json as members, models, packages, pipelines, processing,
     tags, training, validate,
 };
 
@@ -117,14 +118,76 @@ fn operation_of(name: &str) -> Option<Work> {
         "DescribePipelineExecution" => pipelines::describe_execution,
         "ListPipelineExecutions" => pipelines::list_executions,
         "ListPipelineExecutionSteps" => pipelines::list_steps,
-        "CreateMonitoringSchedule" => monitoring::create,
-        "DescribeMonitoringSchedule" => monitoring::describe,
-        "ListMonitoringSchedules" => monitoring::list_schedules,
-        "ListMonitoringExecutions" => monitoring::list_executions,
-        "StopMonitoringSchedule" => monitoring::stop,
-        "StartMonitoringSchedule" => monitoring::start,
-        "DeleteMonitoringSchedule" => monitoring::delete,
-        "DescribeProcessingJob" => monitoring::describe_processing,
+        "CreateMonitoringSchedule" => schedule::create,
+        "UpdateMonitoringSchedule" => schedule::update,
+        "DescribeMonitoringSchedule" => schedule::describe,
+        "ListMonitoringSchedules" => schedule::list_schedules,
+        "ListMonitoringExecutions" => execution::list_executions,
+        "StopMonitoringSchedule" => schedule::stop,
+        "StartMonitoringSchedule" => schedule::start,
+        "DeleteMonitoringSchedule" => schedule::delete,
+        "CreateProcessingJob" => processing::create,
+        "DescribeProcessingJob" => processing::describe,
+        "ListProcessingJobs" => processing::list_jobs,
+        "StopProcessingJob" => processing::stop,
+        _ => return definition_operation_of(name),
+    })
+}
+
+/// Operations on the job definitions of each kind of monitor.
+fn definition_operation_of(name: &str) -> Option<Work> {
+    use crate::monitor::definition::Kind::{
+        DataQuality, ModelBias, ModelExplainability, ModelQuality,
+    };
+    Some(match name {
+        "CreateDataQualityJobDefinition" => {
+            |call, world, input| definition::create(DataQuality, call, world, input)
+        }
+        "DescribeDataQualityJobDefinition" => {
+            |_, world, input| definition::describe(DataQuality, world, input)
+        }
+        "ListDataQualityJobDefinitions" => {
+            |_, world, input| definition::list_definitions(DataQuality, world, input)
+        }
+        "DeleteDataQualityJobDefinition" => {
+            |_, world, input| definition::delete(DataQuality, world, input)
+        }
+        "CreateModelQualityJobDefinition" => {
+            |call, world, input| definition::create(ModelQuality, call, world, input)
+        }
+        "DescribeModelQualityJobDefinition" => {
+            |_, world, input| definition::describe(ModelQuality, world, input)
+        }
+        "ListModelQualityJobDefinitions" => {
+            |_, world, input| definition::list_definitions(ModelQuality, world, input)
+        }
+        "DeleteModelQualityJobDefinition" => {
+            |_, world, input| definition::delete(ModelQuality, world, input)
+        }
+        "CreateModelBiasJobDefinition" => {
+            |call, world, input| definition::create(ModelBias, call, world, input)
+        }
+        "DescribeModelBiasJobDefinition" => {
+            |_, world, input| definition::describe(ModelBias, world, input)
+        }
+        "ListModelBiasJobDefinitions" => {
+            |_, world, input| definition::list_definitions(ModelBias, world, input)
+        }
+        "DeleteModelBiasJobDefinition" => {
+            |_, world, input| definition::delete(ModelBias, world, input)
+        }
+        "CreateModelExplainabilityJobDefinition" => {
+            |call, world, input| definition::create(ModelExplainability, call, world, input)
+        }
+        "DescribeModelExplainabilityJobDefinition" => {
+            |_, world, input| definition::describe(ModelExplainability, world, input)
+        }
+        "ListModelExplainabilityJobDefinitions" => {
+            |_, world, input| definition::list_definitions(ModelExplainability, world, input)
+        }
+        "DeleteModelExplainabilityJobDefinition" => {
+            |_, world, input| definition::delete(ModelExplainability, world, input)
+        }
         _ => return None,
     })
 }

@@ -66,8 +66,8 @@ where
     }
 }
 
-/// Downloads all objects under a prefix into a folder, as a training channel has them.
-pub(crate) async fn download(s3: &Client, uri: &str, folder: &Path) -> anyhow::Result<usize> {
+/// The keys of all objects under a prefix, in order.
+pub(crate) async fn list(s3: &Client, uri: &str) -> anyhow::Result<Vec<String>> {
     let (bucket, prefix) = parse(uri)?;
     let mut pages = s3
         .list_objects_v2()
@@ -89,9 +89,16 @@ pub(crate) async fn download(s3: &Client, uri: &str, folder: &Path) -> anyhow::R
             "{uri} has more than {MOST_OBJECTS} objects"
         );
     }
+    keys.retain(|key| !key.ends_with('/'));
+    Ok(keys)
+}
+
+/// Downloads all objects under a prefix into a folder, as a training channel has them.
+pub(crate) async fn download(s3: &Client, uri: &str, folder: &Path) -> anyhow::Result<usize> {
+    let (bucket, prefix) = parse(uri)?;
     let mut count = 0;
-    for key in keys.iter().filter(|key| !key.ends_with('/')) {
-        let target = folder.join(local_name(prefix, key)?);
+    for key in list(s3, uri).await? {
+        let target = folder.join(local_name(prefix, &key)?);
         if let Some(parent) = target.parent() {
             tokio::fs::create_dir_all(parent).await?;
         }

@@ -14,7 +14,9 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
 use crate::app::App;
+use crate::capture;
 use crate::drive::Pace;
+use crate::metrics::Outcome;
 use crate::moment::{Moment, Span};
 use crate::runtime::{self, Request, Route};
 use crate::world::{Due, World};
@@ -32,6 +34,8 @@ pub(crate) struct Traffic {
     pub(crate) per_minute: u32,
     pub(crate) payloads: Arc<Vec<Bytes>>,
     pub(crate) content_type: String,
+    /// What the requests want for an answer.
+    pub(crate) accept: Option<String>,
     pub(crate) rng: StdRng,
     pub(crate) sent: u64,
 }
@@ -41,12 +45,14 @@ impl Traffic {
         per_minute: u32,
         payloads: Vec<String>,
         content_type: String,
+        accept: Option<String>,
         seed: u64,
     ) -> Self {
         Self {
             per_minute,
             payloads: Arc::new(payloads.into_iter().map(Bytes::from).collect()),
             content_type,
+            accept,
             rng: StdRng::seed_from_u64(seed),
             sent: 0,
         }
@@ -155,7 +161,7 @@ fn plan(
             continue;
         };
         match route.scripted {
-            Some(answer) => scripted.push((route.variant, moment, answer)),
+            Some(answer) => scripted.push((route, moment, answer, body)),
             None => real.push(Planned {
                 at: moment,
                 route,
@@ -165,14 +171,24 @@ fn plan(
     }
     let template = Request {
         content_type: Some(traffic.content_type.clone()),
+        accept: traffic.accept.clone(),
         ..Request::default()
     };
     endpoint.traffic = Some(traffic);
-    for (variant, moment, answer) in scripted {
-        let outcome = crate::metrics::Outcome::of(answer.status);
+    for (route, moment, answer, body) in scripted {
+        let (variant, outcome) = (&route.variant, Outcome::of(answer.status));
         world
             .metrics
-            .record(name, &variant, moment, outcome, answer.latency_us, 4_000.0);
+            .record(name, variant, moment, outcome, answer.latency_us, 4_000.0);
+        if outcome == Outcome::Success {
+            let request = Request {
+                body,
+                ..template.clone()
+            };
+            capture::take(world, name, variant, moment, &request, || {
+                runtime::scripted_answer(&route, answer, &request)
+            });
+        }
     }
     let due = Due::Traffic {
         endpoint: name.to_owned(),

@@ -11,15 +11,17 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::oneshot;
 
 use crate::app::Working;
+use crate::capture::Captures;
 use crate::cloudwatch::Custom;
 use crate::endpoint::Endpoint;
 use crate::events::Event;
 use crate::faults::Faults;
 use crate::metrics::Metrics;
 use crate::moment::{Moment, Span};
-use crate::monitoring::Monitoring;
+use crate::monitor::Monitoring;
 use crate::packages::Registry;
 use crate::pipelines::Pipelines;
+use crate::processing;
 use crate::resource::Resources;
 use crate::tags::Tags;
 use crate::training::Job;
@@ -39,7 +41,9 @@ pub(crate) struct World {
     pub(crate) configs: Resources,
     pub(crate) endpoints: BTreeMap<String, Endpoint>,
     pub(crate) pipelines: Pipelines,
+    pub(crate) processing: BTreeMap<String, processing::Job>,
     pub(crate) monitoring: Monitoring,
+    pub(crate) captures: Captures,
     pub(crate) metrics: Metrics,
     /// CloudWatch metrics that users put.
     pub(crate) custom: Custom,
@@ -61,6 +65,10 @@ pub(crate) enum Due {
     Deleted { endpoint: String, generation: u64 },
     /// The next slice of an endpoint's generated traffic.
     Traffic { endpoint: String, generation: u64 },
+    /// Captured data of an endpoint goes to S3.
+    Captures { endpoint: String },
+    /// A monitoring schedule has an execution to begin.
+    Monitor { schedule: String, generation: u64 },
     /// The schedules of EventBridge Scheduler are read again.
     ReadSchedules,
     /// A schedule fires.
@@ -98,7 +106,7 @@ impl Ord for Entry {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, duplicate_events: bool, metrics: Metrics) -> Self {
+    pub(crate) fn new(seed: u64, duplicate_events: bool, metrics: Metrics, has_s3: bool) -> Self {
         Self {
             rng: StdRng::seed_from_u64(seed),
             tags: Tags::default(),
@@ -108,7 +116,9 @@ impl World {
             configs: Resources::default(),
             endpoints: BTreeMap::new(),
             pipelines: Pipelines::default(),
-            monitoring: Monitoring::default(),
+            processing: BTreeMap::new(),
+            monitoring: Monitoring::new(seed),
+            captures: Captures::new(has_s3, seed),
             metrics,
             custom: Custom::new(),
             faults: Faults::default(),

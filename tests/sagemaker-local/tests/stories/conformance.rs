@@ -219,54 +219,140 @@ async fn pipelines(emulator: &Emulator) {
         .await;
 }
 
+/// Job definitions of every kind, as (kind, what is special to it).
+fn definitions() -> [(&'static str, Value); 4] {
+    let problem = json!({"ImageUri": IMAGE, "ProblemType": "BinaryClassification"});
+    let clarify = json!({"ImageUri": IMAGE, "ConfigUri": "s3://bucket/config.json"});
+    let truth = json!({"S3Uri": "s3://bucket/truth"});
+    [
+        ("DataQuality", json!({"App": {"ImageUri": IMAGE}})),
+        ("ModelQuality", json!({"App": problem, "Truth": truth})),
+        ("ModelBias", json!({"App": clarify, "Truth": truth})),
+        ("ModelExplainability", json!({"App": clarify})),
+    ]
+}
+
 async fn monitoring(emulator: &Emulator) {
-    let monitoring = json!({
-        "MonitoringInputs": [{"EndpointInput": {"EndpointName": "e", "LocalPath": "/opt/ml/processing/input"}}],
-        "MonitoringOutputConfig": {"MonitoringOutputs": [{"S3Output": {"S3Uri": "s3://bucket/monitor", "LocalPath": "/opt/ml/processing/output"}}]},
-        "MonitoringResources": {"ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 10}},
-        "MonitoringAppSpecification": {"ImageUri": IMAGE},
-        "RoleArn": ROLE,
-    });
-    let schedule = json!({"MonitoringScheduleName": "hourly", "MonitoringScheduleConfig": {
-        "ScheduleConfig": {"ScheduleExpression": "cron(0 * ? * * *)"}, "MonitoringType": "DataQuality", "MonitoringJobDefinition": monitoring}});
-    emulator.ok("CreateMonitoringSchedule", schedule).await;
+    let resources = json!({"ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 10}});
+    let output = json!({"MonitoringOutputs": [{"S3Output": {"S3Uri": "s3://bucket/monitor", "LocalPath": "/opt/ml/processing/output"}}]});
+    let input =
+        json!({"EndpointInput": {"EndpointName": "e", "LocalPath": "/opt/ml/processing/input"}});
+    let hourly = |name: &str, config: Value| {
+        let mut config = config;
+        config["ScheduleConfig"] = json!({"ScheduleExpression": "cron(0 * ? * * *)"});
+        json!({"MonitoringScheduleName": name, "MonitoringScheduleConfig": config})
+    };
+    for (kind, special) in definitions() {
+        let mut input = input.clone();
+        if let Some(truth) = special.get("Truth") {
+            input["GroundTruthS3Input"] = truth.clone();
+        }
+        let mut definition =
+            json!({"JobDefinitionName": "d", "JobResources": resources, "RoleArn": ROLE});
+        definition[format!("{kind}AppSpecification")] = special["App"].clone();
+        definition[format!("{kind}JobInput")] = input;
+        definition[format!("{kind}JobOutputConfig")] = output.clone();
+        let name = json!({"JobDefinitionName": "d"});
+        emulator
+            .ok(&format!("Create{kind}JobDefinition"), definition.clone())
+            .await;
+        emulator
+            .refused(&format!("Create{kind}JobDefinition"), definition)
+            .await;
+        emulator
+            .ok(&format!("Describe{kind}JobDefinition"), name.clone())
+            .await;
+        emulator
+            .ok(&format!("List{kind}JobDefinitions"), json!({}))
+            .await;
+        let config = json!({"MonitoringType": kind, "MonitoringJobDefinitionName": "d"});
+        let schedule = format!("s-{kind}");
+        emulator
+            .ok("CreateMonitoringSchedule", hourly(&schedule, config))
+            .await;
+        emulator
+            .refused(&format!("Delete{kind}JobDefinition"), name)
+            .await;
+    }
+    let inline = json!({"MonitoringJobDefinition": {
+        "MonitoringInputs": [input], "MonitoringOutputConfig": output, "MonitoringResources": resources,
+        "MonitoringAppSpecification": {"ImageUri": IMAGE}, "RoleArn": ROLE}});
+    emulator
+        .ok("CreateMonitoringSchedule", hourly("hourly", inline.clone()))
+        .await;
     let finding = json!({"feature_name": "age", "constraint_check_type": "baseline_drift_check", "description": "d"});
-    let reported = emulator
-        .admin(
-            "violation",
-            json!({"endpoint": "e", "violations": [finding]}),
-        )
+    for order in [
+        json!({"schedule": "hourly", "violations": [finding]}),
+        json!({"schedule": "hourly", "failure": "lost"}),
+    ] {
+        let reported = emulator.admin("violation", order).await;
+        let job = json!({"ProcessingJobName": reported["processing_job"]});
+        emulator.ok("DescribeProcessingJob", job).await;
+    }
+    // An execution of its own, which fails: nothing is captured as this image could analyze it.
+    emulator.advance(2 * 3600).await;
+    let name = json!({"MonitoringScheduleName": "hourly"});
+    emulator
+        .ok("UpdateMonitoringSchedule", hourly("hourly", inline))
         .await;
     emulator
-        .ok(
-            "DescribeMonitoringSchedule",
-            json!({"MonitoringScheduleName": "hourly"}),
-        )
+        .ok("DescribeMonitoringSchedule", name.clone())
+        .await;
+    emulator
+        .refused("StopMonitoringSchedule", name.clone())
         .await;
     emulator.ok("ListMonitoringSchedules", json!({})).await;
-    emulator
+    let executions = emulator
         .ok(
             "ListMonitoringExecutions",
-            json!({"MonitoringScheduleName": "hourly"}),
+            json!({"SortBy": "ScheduledTime"}),
         )
         .await;
+    let executions = executions["MonitoringExecutionSummaries"].as_array();
+    assert!(executions.unwrap().len() > 6);
+    for operation in [
+        "StopMonitoringSchedule",
+        "StartMonitoringSchedule",
+        "DeleteMonitoringSchedule",
+    ] {
+        emulator.advance(60).await;
+        emulator.ok(operation, name.clone()).await;
+    }
+    for (kind, _) in definitions() {
+        let schedule = json!({"MonitoringScheduleName": format!("s-{kind}")});
+        emulator.ok("DeleteMonitoringSchedule", schedule).await;
+        let definition = json!({"JobDefinitionName": "d"});
+        emulator
+            .ok(&format!("Delete{kind}JobDefinition"), definition)
+            .await;
+    }
+    processing_jobs(emulator).await;
+}
+
+async fn processing_jobs(emulator: &Emulator) {
+    let image = "156813124566.dkr.ecr.us-east-1.amazonaws.com/sagemaker-model-monitor-analyzer";
+    let output = json!({"OutputName": "result", "S3Output": {
+        "S3Uri": "s3://bucket/baseline", "LocalPath": "/opt/ml/processing/output", "S3UploadMode": "EndOfJob"}});
+    let job = |name: &str| {
+        json!({
+            "ProcessingJobName": name, "RoleArn": ROLE, "AppSpecification": {"ImageUri": image},
+            "ProcessingResources": {"ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 10}},
+            "ProcessingOutputConfig": {"Outputs": [output]},
+        })
+    };
+    for name in ["failed", "stopped"] {
+        emulator.ok("CreateProcessingJob", job(name)).await;
+    }
+    emulator.refused("CreateProcessingJob", job("failed")).await;
+    let stopped = json!({"ProcessingJobName": "stopped"});
+    emulator.ok("StopProcessingJob", stopped.clone()).await;
+    emulator.advance(600).await;
+    for name in ["failed", "stopped"] {
+        let name = json!({"ProcessingJobName": name});
+        emulator.ok("DescribeProcessingJob", name).await;
+    }
     emulator
-        .ok(
-            "DescribeProcessingJob",
-            json!({"ProcessingJobName": reported["processing_job"]}),
-        )
-        .await;
-    emulator
-        .ok(
-            "StopMonitoringSchedule",
-            json!({"MonitoringScheduleName": "hourly"}),
-        )
-        .await;
-    emulator
-        .ok(
-            "DeleteMonitoringSchedule",
-            json!({"MonitoringScheduleName": "hourly"}),
-        )
+        .ok("ListProcessingJobs", json!({"StatusEquals": "Failed"}))
         .await;
 }
 

@@ -6,5 +6,6 @@ mod conformance;
 mod control_plane;
 mod endpoints;
 mod metrics;
+mod monitor;
 mod processes;
 mod support;
