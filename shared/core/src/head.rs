@@ -117,9 +117,9 @@ impl Head {
     }
 
     /// Remembers who started a training job.
-    pub fn remember_creator(&mut self, job: JobName, who: String) {
+    pub fn remember_creator(&mut self, job: JobName, who: &str) {
         self.creators.retain(|(known, _)| *known != job);
-        self.creators.push_back((job, person(&who)));
+        self.creators.push_back((job, person(who)));
         while self.creators.len() > REMEMBERED_CREATORS {
             self.creators.pop_front();
         }

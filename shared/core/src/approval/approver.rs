@@ -82,7 +82,7 @@ pub(crate) fn remember_trainer(case: &Case<'_>, job: &JobName, by: &str, decisio
     if !case.policy().approval.not_the_trainer {
         return decision.nothing("the policy does not ask who trains ([approval] not_the_trainer)");
     }
-    decision.head.remember_creator(job.clone(), by.to_owned());
+    decision.head.remember_creator(job.clone(), by);
     let why = format!("{by} started the training job {job}.");
     decision.notes.push(
         Note::new(What::TrainingStarted, why, json!({ "job": job })).by(Who::Person(by.to_owned())),

@@ -251,7 +251,7 @@ pub(crate) fn head(dice: &mut Dice, policy: &Policy) -> Head {
         for _ in 0..5 {
             head.vote(version, &dice.word(60));
         }
-        head.remember_creator(JobName::parse(&dice.word(63)).unwrap(), dice.word(60));
+        head.remember_creator(JobName::parse(&dice.word(63)).unwrap(), &dice.word(60));
     }
     head
 }
