@@ -35,7 +35,7 @@ pub(crate) async fn run(args: &args::Apply, table: Option<&str>) -> Result<Answe
     let wrong = files.iter().filter(|file| !file.is_valid()).count();
     if wrong == 0 && problems.is_empty() && !args.check {
         let connection = Connection::open(table).await?;
-        problems = apply(&mut files, args, &connection).await;
+        problems = Box::pin(apply(&mut files, args, &connection)).await;
         if !args.no_probe {
             probe(&mut files, &connection).await;
         }
@@ -256,7 +256,8 @@ async fn apply(files: &mut [File], args: &args::Apply, connection: &Connection) 
         let commit = args.commit.clone().or_else(|| commit::of(&report.file));
         let now = Timestamp::now();
         let stages = policy.stages.clone();
-        match engine::apply(connection.ledger(), policy, &by, commit.as_deref(), now).await {
+        let applied = engine::apply(connection.ledger(), policy, &by, commit.as_deref(), now);
+        match Box::pin(applied).await {
             Ok(applied) => {
                 tracing::info!(file = %report.file.display(), group = %applied.group, version = applied.version, changed = applied.changed, "applied");
                 report.version = Some(applied.version);

@@ -13,8 +13,8 @@ use clap_complete::Shell;
 
 use crate::canary::args::Canary;
 use crate::lineage::version::Named;
-use crate::when::When;
 use crate::redrive::args::{Redrive, TOP as REDRIVE};
+use crate::when::When;
 
 const EXIT_CODES: &str = "\
 Exit codes:

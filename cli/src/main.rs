@@ -40,7 +40,7 @@ use render::Screen;
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     trace(cli.global.verbose);
-    let exit = answer::deliver(run(&cli).await, cli.global.json);
+    let exit = answer::deliver(Box::pin(run(&cli)).await, cli.global.json);
     ExitCode::from(exit as u8)
 }
 
@@ -49,7 +49,7 @@ async fn run(cli: &Cli) -> Result<Answer, Problem> {
     let screen = &Screen::of_stdout(cli.global.no_color);
     rollout::check_svg(cli.command.picture(), cli.global.json)?;
     match &cli.command {
-        Command::Apply(args) => apply::run(args, table).await,
+        Command::Apply(args) => Box::pin(apply::run(args, table)).await,
         Command::Status(args) => status::run(args, &Connection::open(table).await?, screen).await,
         Command::History(args) => history::run(args, &Connection::open(table).await?, screen).await,
         Command::Rollout(args::Rollout::Show(args)) => {
@@ -61,7 +61,10 @@ async fn run(cli: &Cli) -> Result<Answer, Problem> {
             let connection = Connection::open(table).await?;
             lineage::run(args, &connection, screen, cli.global.json).await
         }
-        Command::Diff(args) => diff::run(args, &Connection::open(table).await?, screen).await,
+        Command::Diff(args) => {
+            let connection = Connection::open(table).await?;
+            Box::pin(diff::run(args, &connection, screen)).await
+        }
         Command::Explain(args) => explain::run(args, table, screen).await,
         Command::Canary(args) => canary::run(args, table, screen).await,
         Command::Redrive(args) => redrive::run(args, screen).await,

@@ -57,6 +57,7 @@ fn number(text: &str) -> Option<PackageVersion> {
 
 /// A version and its origin.
 #[derive(Debug, Clone, Serialize)]
+#[allow(clippy::struct_field_names)]
 pub(crate) struct Version {
     pub(crate) group: GroupName,
     pub(crate) version: PackageVersion,

@@ -67,7 +67,8 @@ impl Desk<'_> {
             std::fs::write(&path, text).unwrap();
             path.display().to_string()
         };
-        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let text: Vec<String> = lines.iter().map(Value::to_string).collect();
+        let text = text.join("\n");
         let mut args = vec!["../docs/verify_audit.py".to_owned(), write("a.jsonl", text)];
         args.extend(anchors.map(|anchors| write("anchors.json", anchors.to_string())));
         let args: Vec<&str> = args.iter().map(String::as_str).collect();

@@ -1,7 +1,7 @@
 //! The data that a model was trained on: what lies under an S3 URI, and what changes when it does.
 //!
 //! Source: `ListObjectsV2` in the S3 API reference; a page has 1,000 objects, and no more are looked
-//! at. A training channel's URI is an object's or the start of several's keys ("S3DataSource").
+//! at. A training channel's URI is an object's or the start of several's keys (`S3DataSource`).
 
 use aws_sdk_s3::types::Object;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
