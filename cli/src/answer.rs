@@ -37,6 +37,17 @@ impl Answer {
         })
     }
 
+    /// An answer that was written already.
+    pub(crate) fn silent() -> Self {
+        Self {
+            json: Value::Null,
+            text: String::new(),
+            exit: Exit::Fine,
+            problems: Vec::new(),
+            remarks: String::new(),
+        }
+    }
+
     /// The same, with remarks for a person beside it; they end with a new line unless empty.
     pub(crate) fn remarking(mut self, remarks: String) -> Self {
         self.remarks = remarks;

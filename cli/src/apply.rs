@@ -35,7 +35,7 @@ pub(crate) async fn run(args: &args::Apply, table: Option<&str>) -> Result<Answe
     let wrong = files.iter().filter(|file| !file.is_valid()).count();
     if wrong == 0 && problems.is_empty() && !args.check {
         let connection = Connection::open(table).await?;
-        problems = apply(&mut files, args, &connection).await;
+        problems = Box::pin(apply(&mut files, args, &connection)).await;
         if !args.no_probe {
             probe(&mut files, &connection).await;
         }

@@ -12,7 +12,9 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::canary::args::Canary;
+use crate::lineage::version::Named;
 use crate::redrive::args::{Redrive, TOP as REDRIVE};
+use crate::when::When;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -86,9 +88,13 @@ pub(crate) enum Command {
     /// Draw a rollout: traffic, error rates and evidence over time
     #[command(subcommand, after_help = EXIT_CODES)]
     Rollout(Rollout),
-    /// Prove that the audit trail is whole, or show one entry
+    /// Prove that the audit trail is whole, show one entry, or export it
     #[command(subcommand, after_help = EXIT_CODES)]
     Audit(Audit),
+    /// Show where a version comes from, down to data and commit, and where it went
+    Lineage(Lineage),
+    /// Show what two versions differ in: metrics, data, code, settings, container
+    Diff(Diff),
     /// Say what Tidegate reads in an event and what it would do, or why nothing
     Explain(Explain),
     /// Judge canaries: on counts that you have, on plans, on the past
@@ -278,7 +284,37 @@ Examples:
   tidegate audit show fraud-detection 12
   tidegate audit show fraud-detection 12 --json | jq .body.facts";
 
-/// Prove that the audit trail is whole, or show one entry.
+const EXPORT: &str = "\
+One line of JSON a group, with the end of its trail, then one an entry: its group, number, hash, and
+body as it is stored, to the letter. docs/verify_audit.py proves them with Python alone.
+
+Examples:
+  tidegate audit export > audit.jsonl && python3 docs/verify_audit.py audit.jsonl
+  tidegate audit export fraud-detection --from 2026-10-01 --to 2026-11-01 --output october.jsonl
+  tidegate audit export fraud | jq -r 'select(.body) | .body | fromjson | [.at, .what, .why] | @tsv'";
+
+/// Export trails as JSON Lines, with hashes.
+#[derive(Debug, Args)]
+#[command(after_help = EXPORT)]
+pub(crate) struct AuditExport {
+    /// Model package groups, or their pipelines [default: all]
+    #[arg(value_name = "GROUP")]
+    pub(crate) groups: Vec<String>,
+
+    /// No entries before this time: 2026-11-24T21:00 (UTC), -7d [default: from the first]
+    #[arg(long, value_name = "TIME", value_parser = When::parse, allow_hyphen_values = true)]
+    pub(crate) from: Option<When>,
+
+    /// No entries at or after this time [default: to the last]
+    #[arg(long, value_name = "TIME", value_parser = When::parse, allow_hyphen_values = true)]
+    pub(crate) to: Option<When>,
+
+    /// Write to this file [default: standard output]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// Prove that the audit trail is whole, show one entry, or export it.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
     /// Prove that no entry was changed, dropped or put in
@@ -298,6 +334,54 @@ pub(crate) enum Audit {
         #[arg(value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         n: u64,
     },
+    /// Export trails as JSON Lines with their hashes, to be kept and proven elsewhere
+    Export(AuditExport),
+}
+
+const LINEAGE: &str = "\
+What a version is made of is recorded in its package when it is gated: data by its version (an ETag,
+or a hash over many), the commit that the training job is tagged with (tidegate:commit and
+tidegate:repository). Settings come from the training job itself.
+
+Examples:
+  tidegate lineage fraud-detection/12
+  tidegate lineage fraud/12 --parents 0                     without the versions it was retrained from
+  tidegate lineage fraud/12 --dot | dot -Tsvg > lineage.svg
+  tidegate lineage fraud/12 --json | jq '.versions[0].training.data'";
+
+/// Show where a version comes from and where it went.
+#[derive(Debug, Args)]
+#[command(after_help = LINEAGE)]
+pub(crate) struct Lineage {
+    /// A version: its group or pipeline and its number, or its package's ARN
+    #[arg(value_name = "GROUP/N", value_parser = Named::parse)]
+    pub(crate) version: Named,
+
+    /// How many generations of versions that it was retrained from
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(..=50))]
+    pub(crate) parents: u8,
+
+    /// A graph in Graphviz's language
+    #[arg(long)]
+    pub(crate) dot: bool,
+}
+
+const DIFF: &str = "\
+Examples:
+  tidegate diff fraud-detection/11 fraud-detection/12
+  tidegate diff fraud/11 fraud/12 --json | jq '.differences[] | select(.what == \"data\")'";
+
+/// Show what two versions differ in.
+#[derive(Debug, Args)]
+#[command(after_help = DIFF)]
+pub(crate) struct Diff {
+    /// The earlier version: group or pipeline and number
+    #[arg(value_name = "GROUP/N", value_parser = Named::parse)]
+    pub(crate) from: Named,
+
+    /// The later version
+    #[arg(value_name = "GROUP/N", value_parser = Named::parse)]
+    pub(crate) to: Named,
 }
 
 const EXPLAIN: &str = "\

@@ -1,4 +1,6 @@
-//! `tidegate audit`: proves that the trail is whole, and shows single entries of it.
+//! `tidegate audit`: proves that the trail is whole, shows single entries of it, and exports it.
+
+mod export;
 
 use std::fmt::Write as _;
 
@@ -27,7 +29,23 @@ pub(crate) async fn run(
     match args {
         args::Audit::Verify { groups } => verify(groups, connection, screen).await,
         args::Audit::Show { group, n } => show(group, *n, connection, screen).await,
+        args::Audit::Export(args) => export::run(args, connection).await,
     }
+}
+
+/// The groups that people mean by these names; all of them if there is none.
+async fn groups(names: &[String], connection: &Connection) -> Result<Vec<GroupName>, Problem> {
+    if names.is_empty() {
+        return connection.groups().await;
+    }
+    let mut groups = Vec::new();
+    for name in names {
+        let (group, _) = connection.find(name).await?;
+        if !groups.contains(&group) {
+            groups.push(group);
+        }
+    }
+    Ok(groups)
 }
 
 /// What `audit verify --json` prints.
@@ -63,19 +81,8 @@ async fn verify(
     connection: &Connection,
     screen: &Screen,
 ) -> Result<Answer, Problem> {
-    let mut groups = Vec::new();
-    if names.is_empty() {
-        groups = connection.groups().await?;
-    } else {
-        for name in names {
-            let (group, _) = connection.find(name).await?;
-            if !groups.contains(&group) {
-                groups.push(group);
-            }
-        }
-    }
     let mut trails = Vec::new();
-    for group in groups {
+    for group in groups(names, connection).await? {
         trails.push(prove(group, connection).await?);
     }
     let verified = Verified {

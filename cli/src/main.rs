@@ -11,9 +11,11 @@ mod canary;
 mod commit;
 mod completions;
 mod connect;
+mod diff;
 mod error;
 mod explain;
 mod history;
+mod lineage;
 mod policy_file;
 mod probe;
 mod redrive;
@@ -21,6 +23,7 @@ mod render;
 mod rollout;
 mod schema;
 mod status;
+mod when;
 
 use std::process::ExitCode;
 
@@ -37,7 +40,7 @@ use render::Screen;
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     trace(cli.global.verbose);
-    let exit = answer::deliver(run(&cli).await, cli.global.json);
+    let exit = answer::deliver(Box::pin(run(&cli)).await, cli.global.json);
     ExitCode::from(exit as u8)
 }
 
@@ -46,7 +49,7 @@ async fn run(cli: &Cli) -> Result<Answer, Problem> {
     let screen = &Screen::of_stdout(cli.global.no_color);
     rollout::check_svg(cli.command.picture(), cli.global.json)?;
     match &cli.command {
-        Command::Apply(args) => apply::run(args, table).await,
+        Command::Apply(args) => Box::pin(apply::run(args, table)).await,
         Command::Status(args) => status::run(args, &Connection::open(table).await?, screen).await,
         Command::History(args) => history::run(args, &Connection::open(table).await?, screen).await,
         Command::Rollout(args::Rollout::Show(args)) => {
@@ -54,6 +57,14 @@ async fn run(cli: &Cli) -> Result<Answer, Problem> {
             rollout::run(args, &connection, screen).await
         }
         Command::Audit(args) => audit::run(args, &Connection::open(table).await?, screen).await,
+        Command::Lineage(args) => {
+            let connection = Connection::open(table).await?;
+            lineage::run(args, &connection, screen, cli.global.json).await
+        }
+        Command::Diff(args) => {
+            let connection = Connection::open(table).await?;
+            Box::pin(diff::run(args, &connection, screen)).await
+        }
         Command::Explain(args) => explain::run(args, table, screen).await,
         Command::Canary(args) => canary::run(args, table, screen).await,
         Command::Redrive(args) => redrive::run(args, screen).await,

@@ -104,13 +104,13 @@ fn find<'a>(held: &'a Held, id: &str) -> Result<&'a Letter, Problem> {
         [one] => Ok(one),
         [] => {
             let problem = Problem::new(Exit::No, format!("no dead letter {:?}", short(id)));
-            let help = if held.elsewhere > 0 || held.are_more {
+            let advice = if held.elsewhere > 0 || held.are_more {
                 beside(held).replace('\n', " ").trim().to_owned()
             } else {
                 "`tidegate redrive` lists them; one that was sent again is no longer there"
                     .to_owned()
             };
-            Err(problem.help(help))
+            Err(problem.help(advice))
         }
         many => {
             let ids: Vec<&str> = many.iter().map(|letter| letter.id.as_str()).collect();
@@ -304,7 +304,7 @@ async fn drop_one(
     queues.delete(&held, letter).await?;
     if yes {
         // It was shown with the question otherwise.
-        let _ = write!(text, "{}\n", shown::whole(letter, &queues.stack, screen));
+        let _ = writeln!(text, "{}", shown::whole(letter, &queues.stack, screen));
     } else {
         text.clear();
     }

@@ -252,7 +252,7 @@ impl RolloutStatus {
 }
 
 /// The phase as the ledger spells it.
-fn phase_word(phase: &Phase) -> String {
+pub(crate) fn phase_word(phase: &Phase) -> String {
     let json = serde_json::to_value(phase).unwrap_or_default();
     json["phase"].as_str().unwrap_or("unknown").to_owned()
 }

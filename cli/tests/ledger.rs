@@ -1,6 +1,7 @@
 //! The built `tidegate` on a real ledger, on moto's DynamoDB: what it shows, proves and refuses.
 #![allow(clippy::unwrap_used)]
 
+mod export;
 mod moto;
 mod rollouts;
 
@@ -171,7 +172,7 @@ fn check_what_is_shown(run: impl Fn(&[&str]) -> Said) {
 }
 
 #[tokio::test]
-async fn rollouts_are_shown_and_a_changed_entry_is_found() {
+async fn rollouts_are_shown_trails_are_exported_and_a_changed_entry_is_found() {
     let moto = Moto::start().await;
     let run = |args: &[&str]| tidegate(&moto, "tidegate", args);
     assert_eq!(run(&["apply", POLICY, "--by", "ada"]).code, 0);
@@ -227,6 +228,8 @@ async fn rollouts_are_shown_and_a_changed_entry_is_found() {
         "{}",
         whole.out
     );
+
+    export::check(&moto);
 
     // Somebody changes who did it, in the middle of the trail.
     moto.change_entry("tidegate", "fraud-detection", 700, |doc| {

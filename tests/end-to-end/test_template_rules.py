@@ -97,6 +97,7 @@ class OurTemplate(unittest.TestCase):
                     "SageMaker Model Building Pipeline Execution Status Change",
                     "training-complete",
                 ),
+                ("AWS API Call via CloudTrail", "training-complete"),
                 ("SageMaker Model Package State Change", "package-approved"),
                 ("SageMaker Endpoint State Change", "canary-shift"),
                 ("SageMaker Processing Job State Change", "monitor-violation"),
@@ -108,6 +109,9 @@ class OurTemplate(unittest.TestCase):
     def test_the_examples_of_awss_guide_reach_their_function(self):
         for sample, function in (
             ("training-job-state-change.json", "training-complete"),
+            ("call-create-training-job.json", "training-complete"),
+            ("call-create-training-job-refused.json", None),
+            ("call-stop-training-job.json", None),
             ("model-package-state-change.json", "package-approved"),
             ("transform-job-state-change.json", None),
             ("model-card-state-change.json", None),

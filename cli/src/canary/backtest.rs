@@ -16,18 +16,17 @@ use crate::render::{Screen, utc};
 use crate::rollout::chart::whole_minute;
 use crate::rollout::terminal::Glyphs;
 use crate::rollout::write_svg;
+use crate::when::When;
 
 mod by;
 mod past;
 mod replay;
 mod told;
 mod variants;
-mod when;
 
 use by::{By, read};
 use past::Past;
 use told::Told;
-use when::When;
 
 /// How long `CloudWatch` keeps minutes, and so the longest window.
 const KEPT_DAYS: i64 = 15;

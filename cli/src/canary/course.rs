@@ -1,6 +1,6 @@
 //! The course of a planned rollout: its steps, its traffic, and when it goes on.
 
-use tidegate_core::evidence::{BESIDE, Rule, needed};
+use tidegate_core::evidence::{BESIDE, Evidence, Outlook, Rule, needed};
 pub(super) use tidegate_core::rollout::FEWEST_MINUTES;
 
 /// The longest that a plan looks ahead, minutes: two weeks.
@@ -53,6 +53,23 @@ impl Course {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let fill = fill.min(f64::from(most)) as u32;
         fill.max(self.minutes)
+    }
+
+    /// The evidence of a guard before its first minute, aimed as a rollout's is. `unit` is what its
+    /// counts are multiplied by, 1 or more.
+    pub(super) fn evidence(&self, traffic: &Traffic, unit: f64) -> Evidence {
+        let steps = self.steps.iter().map(|&percent| {
+            let share = f64::from(percent) / 100.0;
+            let minutes = self.step_minutes(traffic.requests * share);
+            (share, f64::from(minutes.saturating_sub(self.warmup)))
+        });
+        let outlook = Outlook {
+            requests: traffic.requests,
+            rate: traffic.rate,
+            steps: steps.collect(),
+        };
+        Evidence::new(&self.rule, traffic.ceiling, traffic.phi * unit)
+            .aimed(&outlook, self.needed() / unit)
     }
 }
 

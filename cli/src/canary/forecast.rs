@@ -169,7 +169,7 @@ impl<'a> Path<'a> {
         Self {
             traffic,
             ratio,
-            evidence: Evidence::new(&course.rule, traffic.ceiling, traffic.phi * UNIT),
+            evidence: course.evidence(traffic, UNIT),
             steps: Vec::new(),
         }
     }
@@ -353,7 +353,7 @@ mod tests {
             warmup: 0,
         };
         let path = Path::new(&course, &path_traffic, 2.0);
-        let mut real = Evidence::new(&course.rule, None, 1.0);
+        let mut real = course.evidence(&path_traffic, 1.0);
         for _ in 0..7 {
             real.add(&Minute::from([19_000, 38, 1_000, 4]));
         }

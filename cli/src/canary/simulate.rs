@@ -131,7 +131,7 @@ fn roll_out(line: &Line<'_>, dice: &mut Dice) -> Run {
     let mut evidence: Vec<Evidence> = line
         .guards
         .iter()
-        .map(|traffic| Evidence::new(&course.rule, traffic.ceiling, traffic.phi))
+        .map(|traffic| course.evidence(traffic, 1.0))
         .collect();
     let mut is_safe = vec![false; evidence.len()];
     let mut run = Run::default();

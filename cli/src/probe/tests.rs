@@ -357,6 +357,7 @@ fn endpoint(name: &EndpointName) -> Endpoint {
         config: "c7".to_owned(),
         pending_config: None,
         failure: None,
+        modified: None,
         variants: vec![variant("v8", 5.0), variant("v7", 95.0)],
     }
 }

@@ -182,12 +182,11 @@ impl Queues {
                 // SQS may give one twice; the later receipt is the one that counts.
                 let id = message.message_id.clone();
                 let message = plain(message);
-                match known.get(&id) {
-                    Some(&at) => read.messages[at] = message,
-                    None => {
-                        known.insert(id, read.messages.len());
-                        read.messages.push(message);
-                    }
+                if let Some(&at) = known.get(&id) {
+                    read.messages[at] = message;
+                } else {
+                    known.insert(id, read.messages.len());
+                    read.messages.push(message);
                 }
             }
             if read.messages.len() == before {

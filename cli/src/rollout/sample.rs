@@ -215,6 +215,7 @@ fn rollout(started: Timestamp, version: u32, bad_in_a_thousand: u8) -> Rollout {
         weights: Vec::new(),
         went_back_by_own_config: false,
         told_of_wait: false,
+        asked: None,
         unanswered: None,
     }
 }

@@ -54,7 +54,7 @@ pub(crate) async fn put(ledger: &DynamoLedger) {
         let context = Context {
             group: &group,
             event: &EventId(format!("event-{expected}")),
-            at: begin,
+            at: begin + SignedDuration::from_secs(i64::try_from(expected).unwrap()),
             policy_version: 1,
             commit: None,
         };
@@ -139,6 +139,7 @@ fn rollout(stage: &Stage, version: u32, started: Timestamp, phase: Phase) -> Rol
         minutes: Vec::new(),
         weights: vec![(minute(10), 5)],
         told_of_wait: false,
+        asked: None,
         unanswered: None,
         went_back_by_own_config: false,
         past: None,

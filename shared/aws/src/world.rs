@@ -11,6 +11,7 @@ use crate::config::{Clients, Settings};
 
 mod cloning;
 mod configs;
+mod data;
 mod endpoints;
 mod metrics;
 mod models;
@@ -57,6 +58,7 @@ impl AwsWorld {
             match question {
                 Question::TrainingJob(job) => self.training_job(job).await,
                 Question::Package { arn } => self.package(arn).await,
+                Question::Data { uris } => self.data(uris).await,
                 Question::PackagesOf {
                     group,
                     artifact,

@@ -178,6 +178,7 @@ fn rollout(id: &str, ended: Timestamp) -> Rollout {
             .map(|n| (now() + SignedDuration::from_secs(n), 5))
             .collect(),
         told_of_wait: false,
+        asked: None,
         unanswered: None,
         went_back_by_own_config: false,
         past: None,

@@ -168,6 +168,7 @@ fn package_spec(n: u32, script: &serde_json::Value) -> Box<PackageSpec> {
         why: "auc is 0.95, at least 0.92".to_owned(),
         evaluation: Some("s3://bucket/evaluation.json".to_owned()),
         commit: Some("0123abc".to_owned()),
+        repository: None,
         metadata: BTreeMap::from([("metric: auc".to_owned(), "0,95 (95 %)".to_owned())]),
     })
 }

@@ -21,6 +21,10 @@ use crate::rollout::{Cause, Phase, Reason, Rollout};
 use crate::turn::{enqueue, take_back, would_roll_out};
 use crate::world::{Package, Question};
 
+mod approver;
+
+pub(crate) use approver::remember_trainer;
+
 /// What has to be known of a package that changed.
 pub(crate) fn needs(case: &Case<'_>, arn: &str, version: PackageVersion) -> Vec<Question> {
     let mut questions = vec![Question::Package {
@@ -87,16 +91,21 @@ pub(crate) fn decide(case: &Case<'_>, arn: &str, version: PackageVersion, decisi
     match package.approval {
         Approval::Approved => {
             decision.notes.push(seen(format!("{version} is Approved.")));
-            approved(case, package, decision);
+            if approver::is_enough(case, package, decision) {
+                approved(case, package, decision);
+            }
         }
         Approval::Rejected => {
             decision.notes.push(seen(format!("{version} is Rejected.")));
+            decision.head.votes.remove(&version);
+            decision.head.gated.remove(&version);
             rejected(case, package, decision);
         }
         Approval::PendingManualApproval => {
             decision
                 .notes
                 .push(seen(format!("{version} waits for a person's approval.")));
+            decision.head.gated.remove(&version);
             withdrawn(version, decision);
             let by = by(package);
             let sentence = format!("{by} withdrew the approval of {version}");

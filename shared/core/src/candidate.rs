@@ -99,6 +99,7 @@ mod tests {
             image: None,
             artifacts: Vec::new(),
             metadata,
+            origin: crate::origin::Origin::default(),
         }
     }
 

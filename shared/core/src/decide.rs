@@ -82,7 +82,7 @@ pub fn needs(case: &Case<'_>, input: &Input<'_>) -> Vec<Question> {
                 .collect(),
             Kind::Monitoring { .. } | Kind::Alarm { .. } => triage::needs(case, &event.kind),
             Kind::Execution { arn, .. } => retrain::execution_needs(case, arn),
-            Kind::Unhandled { .. } => Vec::new(),
+            Kind::TrainingStarted { .. } | Kind::Unhandled { .. } => Vec::new(),
         },
     };
     questions.retain(|q| !case.facts.has(q));
@@ -115,6 +115,9 @@ pub fn decide(case: &Case<'_>, input: &Input<'_>) -> Decision {
             Kind::TrainingJob { job, .. } => {
                 registration::decide(case, job, &mut decision);
                 retrain::job_ended(case, job, &mut decision);
+            }
+            Kind::TrainingStarted { job, by, .. } => {
+                approval::remember_trainer(case, job, by, &mut decision);
             }
             Kind::Package { arn, version, .. } => {
                 approval::decide(case, arn, *version, &mut decision);

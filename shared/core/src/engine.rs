@@ -14,6 +14,7 @@ use crate::name::GroupName;
 use crate::world::{World, WorldError};
 
 mod act;
+mod anchor;
 mod apply;
 mod explain;
 mod gather;

@@ -5,6 +5,7 @@
 //! developer guide; "CloudWatch events and EventBridge" for alarms.
 
 mod alarm;
+mod call;
 mod describe;
 mod field;
 mod json;
@@ -145,6 +146,15 @@ pub enum Kind {
         job: JobName,
         /// Its status.
         status: JobStatus,
+        /// Its tags, as far as the event has them.
+        tags: BTreeMap<String, String>,
+    },
+    /// Somebody started a training job (`CreateTrainingJob`, as `CloudTrail` tells of it).
+    TrainingStarted {
+        /// The job.
+        job: JobName,
+        /// The principal's ARN.
+        by: String,
         /// Its tags, as far as the event has them.
         tags: BTreeMap<String, String>,
     },

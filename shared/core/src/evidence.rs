@@ -16,6 +16,7 @@ mod dispersion;
 mod exact;
 mod history;
 mod interval;
+mod outlook;
 mod report;
 mod verdict;
 
@@ -24,9 +25,12 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
+use outlook::stakes;
+
 pub use dispersion::dispersion;
 pub use history::{pair_with_history, tolerated_against_history};
 pub use interval::{CONFIDENCE, Interval, rate_interval};
+pub use outlook::Outlook;
 pub use report::{Report, Side};
 pub use verdict::{Verdict, grouped, needed, odds, tests_alone, verdict, verdict_alone};
 
@@ -233,6 +237,9 @@ pub struct Evidence {
     /// Minutes in which only one variant had requests, until the other has some.
     #[serde(default, skip_serializing_if = "is_empty")]
     pool: Minute,
+    /// The place on the grid from which on the stakes on harm are aimed; none: all are alike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    aim: Option<u8>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // the form that serde asks for
@@ -256,6 +263,7 @@ impl Evidence {
             better: [0.0; GRID],
             step: 0.0,
             pool: Minute::default(),
+            aim: None,
         }
     }
 
@@ -291,28 +299,30 @@ impl Evidence {
         if baseline.requests == 0 || canary.requests == 0 || bad == 0.0 {
             return;
         }
+        let counts = <[u64; 4]>::from(minute).map(real);
         for k in 0..GRID {
-            self.worse[k] += shift(baseline, canary, self.tolerated, LN_GRID[k]);
-            self.better[k] += shift(baseline, canary, self.margin, -LN_GRID[k]);
+            self.worse[k] += shift(counts, self.tolerated, LN_GRID[k]);
+            self.better[k] += shift(counts, self.margin, -LN_GRID[k]);
         }
         let apart = (self.margin / self.tolerated).ln();
-        self.step += shift(baseline, canary, self.tolerated, apart);
+        self.step += shift(counts, self.tolerated, apart);
     }
 
     /// Log-evidence that the canary's rate is above the tolerated ratio times the baseline's.
     pub fn harm(&self) -> f64 {
-        self.averaged(&self.worse)
+        self.averaged(&self.worse, &stakes(self.aim))
     }
 
     /// Log-evidence that the canary's rate is below the margin ratio times the baseline's.
     pub fn safe_ratio(&self) -> f64 {
-        self.averaged(&self.better)
+        self.averaged(&self.better, &stakes(None))
     }
 
     /// Log-evidence that the canary's rate is below the ceiling; none without a ceiling.
     pub fn safe_ceiling(&self) -> Option<f64> {
         let ceiling = self.ceiling?;
-        Some(self.averaged(&FACTORS.map(|g| self.against(ceiling, ceiling / g))))
+        let row = FACTORS.map(|g| self.against(ceiling, ceiling / g));
+        Some(self.averaged(&row, &stakes(None)))
     }
 
     /// Log-evidence that the canary's rate is above the ceiling; none without a ceiling. Only a
@@ -321,7 +331,8 @@ impl Evidence {
         let ceiling = self.ceiling?;
         // Above the highest alternative there is no worse rate to find: such a row stays at 0.
         let highest = HIGHEST_RATE.max(ceiling);
-        Some(self.averaged(&FACTORS.map(|g| self.against(ceiling, (ceiling * g).min(highest)))))
+        let row = FACTORS.map(|g| self.against(ceiling, (ceiling * g).min(highest)));
+        Some(self.averaged(&row, &stakes(None)))
     }
 
     /// The sums over all minutes.
@@ -335,12 +346,11 @@ impl Evidence {
         real(bad) * (p / ceiling).ln() + real(requests - bad) * ((-p).ln_1p() - (-ceiling).ln_1p())
     }
 
-    /// `ln(mean(exp(row / phi)))`, with the maximum taken out so that nothing overflows.
-    fn averaged(&self, row: &[f64; GRID]) -> f64 {
+    /// `ln(sum(stakes * exp(row / phi)))`, with the maximum taken out so that nothing overflows.
+    fn averaged(&self, row: &[f64; GRID], stakes: &[f64; GRID]) -> f64 {
         let highest = row.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b)) / self.phi;
-        let sum: f64 = row.iter().map(|a| (a / self.phi - highest).exp()).sum();
-        #[allow(clippy::cast_precision_loss)]
-        let mean = sum / GRID as f64;
+        let grown = row.iter().map(|a| (a / self.phi - highest).exp());
+        let mean: f64 = grown.zip(stakes).map(|(grown, stake)| grown * stake).sum();
         highest + mean.ln()
     }
 }
@@ -350,11 +360,11 @@ impl Evidence {
 ///
 /// Both quotients of shares have the same `(ratio nC + nB) / (ratio g nC + nB)` in them, so one
 /// logarithm does, and nothing large is subtracted from something large.
-fn shift(baseline: Counts, canary: Counts, ratio: f64, ln_g: f64) -> f64 {
-    let weighted = ratio * real(canary.requests);
-    let share = weighted / (weighted + real(baseline.requests));
+fn shift([nb, bb, nc, bc]: [f64; 4], ratio: f64, ln_g: f64) -> f64 {
+    let weighted = ratio * nc;
+    let share = weighted / (weighted + nb);
     let grown = (share * ln_g.exp_m1()).ln_1p();
-    real(canary.bad) * (ln_g - grown) - real(baseline.bad) * grown
+    bc * (ln_g - grown) - bb * grown
 }
 
 /// A ratio from a policy, kept where logarithms are finite whatever the policy said.

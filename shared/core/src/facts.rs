@@ -1,6 +1,7 @@
 //! The answers that a decision was given, found again by their questions.
 
 use crate::name::{EndpointName, JobName, ScheduleName};
+use crate::origin::DataSource;
 use crate::world::{
     Answer, Endpoint, EndpointConfig, Findings, MinuteCounts, Model, MonitoringSchedule, Package,
     PipelineRun, Question, SmokeAnswer, TrainingJob,
@@ -87,6 +88,8 @@ impl Facts {
         variants(endpoint: &EndpointName) -> [String], Question::VariantsOf { endpoint: endpoint.clone() }, Variants;
         /// Answers to smoke requests.
         smoke(question: &Question) -> [SmokeAnswer], question.clone(), Smoke;
+        /// What lies in S3.
+        data(question: &Question) -> [DataSource], question.clone(), Data;
         /// Packages of an artifact.
         packages(question: &Question) -> [Package], question.clone(), Packages;
     }

@@ -3,7 +3,7 @@
 //! Every list in it is bounded, so that the item stays far below DynamoDB's 400 KB however long
 //! the pipeline lives; what is finished moves to items of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,9 @@ use crate::audit::Tip;
 use crate::bounds::json_bytes;
 use crate::candidate::Candidate;
 use crate::event::Approval;
-use crate::name::{EndpointName, PackageVersion, RolloutId, ScheduleName, StageName, token};
+use crate::name::{
+    EndpointName, JobName, PackageVersion, RolloutId, ScheduleName, StageName, token,
+};
 use crate::retrain::Retraining;
 use crate::rollout::Rollout;
 
@@ -22,6 +24,11 @@ pub const REMEMBERED_APPROVALS: usize = 100;
 /// How long a storm of findings is remembered.
 const REMEMBERED_STORM: SignedDuration = SignedDuration::from_hours(7 * 24);
 
+/// How many training jobs' creators, and how many versions' approvers, are remembered.
+pub const REMEMBERED_CREATORS: usize = 50;
+
+/// A person with a longer name, bytes, is remembered by the name's hash.
+const LONGEST_PERSON: usize = 60;
 /// How many findings are remembered, the newest.
 pub const REMEMBERED_FINDINGS: usize = 50;
 
@@ -58,6 +65,15 @@ pub struct Head {
     /// The last approval seen of each version, and when it was given: a rollout starts when a
     /// version becomes Approved, not when it still is.
     pub approvals: BTreeMap<PackageVersion, (Approval, Timestamp)>,
+    /// Versions that the gate itself approved, until that is seen; the newest [`REMEMBERED_APPROVALS`].
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub gated: BTreeSet<PackageVersion>,
+    /// Who approved a version that needs several people, of the newest [`REMEMBERED_CREATORS`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub votes: BTreeMap<PackageVersion, BTreeSet<String>>,
+    /// Who started a training job, of the last [`REMEMBERED_CREATORS`] whose policy asks for it.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    pub creators: VecDeque<(JobName, String)>,
     /// When retrainings were started, the last 30 days' only.
     pub retrainings: Vec<Timestamp>,
     /// When a retraining would have been started in observe mode, the last 30 days' only. They
@@ -120,6 +136,41 @@ impl Head {
     /// Whether this finding was dealt with before.
     pub fn knows_finding(&self, finding: &str) -> bool {
         self.findings.contains(&remembered(finding))
+    }
+
+    /// Remembers that the gate approved a version.
+    pub fn remember_gated(&mut self, version: PackageVersion) {
+        self.gated.insert(version);
+        while self.gated.len() > REMEMBERED_APPROVALS {
+            self.gated.pop_first();
+        }
+    }
+
+    /// Counts a person's approval of a version, once; how many people there are now.
+    pub fn vote(&mut self, version: PackageVersion, who: &str) -> usize {
+        let votes = self.votes.entry(version).or_default();
+        votes.insert(person(who));
+        let n = votes.len();
+        while self.votes.len() > REMEMBERED_CREATORS {
+            self.votes.pop_first();
+        }
+        n
+    }
+
+    /// Remembers who started a training job.
+    pub fn remember_creator(&mut self, job: JobName, who: &str) {
+        self.creators.retain(|(known, _)| *known != job);
+        self.creators.push_back((job, person(who)));
+        while self.creators.len() > REMEMBERED_CREATORS {
+            self.creators.pop_front();
+        }
+    }
+
+    /// Who started a training job, if that is known, and whether it is this person.
+    pub fn creator(&self, job: &str, who: &str) -> Option<(&str, bool)> {
+        let mut creators = self.creators.iter();
+        let (_, creator) = creators.find(|(known, _)| known.as_str() == job)?;
+        Some((creator, *creator == person(who)))
     }
 
     /// Whether this finding was dealt with before; remembers it.
@@ -223,6 +274,15 @@ fn remembered(finding: &str) -> String {
     } else {
         finding.to_owned()
     }
+}
+
+/// A person's name as it is remembered.
+fn person(who: &str) -> String {
+    if who.len() <= LONGEST_PERSON {
+        return who.to_owned();
+    }
+    let kind = if who.starts_with("arn:") { "arn:" } else { "" };
+    format!("{kind}sha256:{}", token(who))
 }
 
 /// The version that serves an endpoint.

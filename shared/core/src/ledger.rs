@@ -205,6 +205,8 @@ pub enum Lane {
     Rollout(RolloutId),
     /// A training job's registration.
     Job(JobName),
+    /// A version's approval.
+    Version(PackageVersion),
     /// A retraining, by its token.
     Retraining(String),
     /// A message, by its id.

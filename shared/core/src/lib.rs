@@ -25,6 +25,7 @@ pub mod mutation;
 pub mod name;
 pub mod notice;
 pub mod observe;
+pub mod origin;
 pub mod pipeline;
 pub mod registration;
 pub mod retrain;

@@ -23,12 +23,15 @@ macro_rules! mutations {
 mutations! {
     DropVersionCondition, "the ledger does not compare the head's version";
     IgnoreMarker, "the ledger does not look for the event's marker";
+    MarkerExpiresEarly, "an event's marker is kept for ten days instead of thirty";
     ForgetMarker, "a decision is committed without the event's marker";
     LostIsDone, "a lost race is taken for a decision";
     TimeBackwards, "a late event turns the state's time back";
+    SettleBeforeAct, "a call is settled before it is made";
     SettleUndone, "a call that can't be done now is settled as done";
     BackToCanary, "the way back deploys the canary's config";
     ForgetNotice, "a notice is not sent";
+    DontExplain, "the audit trail does not name the calls that a decision asks for";
     DropEntry, "every fifth audit entry is not written";
     RegisterAgain, "a training job's event registers its model again";
     GateOpen, "the gate passes every model";
@@ -58,9 +61,16 @@ mutations! {
     DeleteChampionsConfig, "a roll back deletes the champion's config";
     DeleteChampionsEndpoint, "a roll back deletes the endpoint";
     LeaveConfig, "the canary's config is left behind";
+    LeaveModel, "one undo is left out: the candidate's model stays";
     LeaveSchedule, "the schedule is left behind";
     IgnoreForeignConfig, "somebody else's config is not noticed";
     IgnoreForeignWeights, "somebody else's weights are not noticed";
+    ForgetSettings, "the canary's config copies nothing of the one that serves";
+    ForgetVariantSettings, "the reduced config copies nothing of the canary's variant";
+    ForgetModelSettings, "the candidate's model copies nothing of the champion's";
+    ResetCount, "counts are the policy's, not the endpoint's";
+    ForgetScaling, "the reduction forgets that the endpoint was scaled meanwhile";
+    TrustStale, "a description of before a change is believed";
     ForgetRetraining, "a retraining is not remembered for the cooldown";
 }
 

@@ -125,7 +125,7 @@ impl fmt::Display for RolloutId {
 }
 
 /// A client token: 32 hexadecimal digits of a hash of what it is for.
-pub(crate) fn token(of: &str) -> String {
+pub fn token(of: &str) -> String {
     hex(Sha256::digest(of.as_bytes()).as_slice(), 16)
 }
 

@@ -3,6 +3,7 @@
 //! Parsing is strict: an unknown key is an error that names file, line, column and the nearest
 //! valid key, since a policy that is misread ships the wrong model.
 
+mod approvers;
 mod check;
 mod error;
 mod form;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::{EndpointName, GroupName, PipelineName, StageName};
 
+pub use approvers::Approvers;
 pub use error::{PolicyError, PolicyErrors};
 pub use guard::{CountMetric, CustomMetric, Guard, GuardMetric};
 pub use monitor::{
@@ -39,6 +41,9 @@ pub struct Policy {
     /// When a candidate is good enough to be registered as approved.
     #[serde(default)]
     pub gate: Gate,
+    /// Whose approval counts, if a person approves.
+    #[serde(default, skip_serializing_if = "Approvers::are_anyone")]
+    pub approval: Approvers,
     /// What a first version needs to serve and can't inherit from a champion.
     #[serde(default)]
     pub serve: Serve,

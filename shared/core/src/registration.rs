@@ -19,6 +19,7 @@ use crate::mutation::Mutation;
 use crate::name::{JobName, token};
 use crate::notice::Severity;
 use crate::observe;
+use crate::origin;
 use crate::retrain::{self, Ancestry, FINDING_KEY, PARENT_KEY};
 use crate::world::{Answer, Effect, Package, PackageSpec, Question, TrainingJob};
 
@@ -27,7 +28,7 @@ mod champion;
 use champion::{champion_evaluation_uri, champion_metrics, drift_remains};
 
 /// How much of a package's metadata metrics may take, of SageMaker's 50 pairs.
-const METRIC_PAIRS: usize = 45;
+const METRIC_PAIRS: usize = 34;
 
 /// What has to be known to gate a training job's model.
 pub(crate) fn needs(case: &Case<'_>, job: &JobName) -> Vec<Question> {
@@ -48,6 +49,7 @@ pub(crate) fn needs(case: &Case<'_>, job: &JobName) -> Vec<Question> {
     let evaluations = evaluations.into_iter().flatten();
     questions.extend(evaluations.map(|uri| Question::Object { uri }));
     questions.extend(same_artifact(case, described));
+    questions.extend(origin::needs(described));
     if own_image(case, described).is_none() {
         questions.extend(champion_image(case).err().unwrap_or_default());
     }
@@ -185,7 +187,14 @@ fn gate(case: &Case<'_>, job: &TrainingJob, decision: &mut Decision) {
     decision.notes.push(Note::new(
         What::CandidateGated,
         format!("The model of {} {is_to_be} {approval:?}: {why}", job.name),
-        json!({ "job": job.arn, "metrics": metrics, "checks": judgement.checks, "champion": champion, "retrained": ancestry }),
+        json!({
+            "job": job.arn,
+            "metrics": metrics,
+            "checks": judgement.checks,
+            "champion": champion,
+            "retrained": ancestry,
+            "origin": origin::facts(job, &origin::data(case, job)),
+        }),
     ));
     if let Some(ancestry) = ancestry.as_ref().filter(|_| approval == Approval::Rejected) {
         decision.notes.push(drift_remains(job, ancestry, &why));
@@ -199,46 +208,59 @@ fn gate(case: &Case<'_>, job: &TrainingJob, decision: &mut Decision) {
         return note_gated(record, note, registered_elsewhere, decision);
     }
     if let Some(package) = registered_elsewhere {
-        if package.approval == Approval::PendingManualApproval
-            && approval != Approval::PendingManualApproval
-        {
-            decision.effects.push((
-                lane,
-                Effect::SetApproval {
-                    arn: package.arn.clone(),
-                    approval,
-                    why: cut(&why, 1_024),
-                },
-            ));
-        }
-        let package = Some((package.arn.clone(), package.version));
-        decision.jobs.push(JobRecord { package, ..record });
-        return;
+        return gate_elsewhere(record, package, approval, &why, decision);
     }
     decision.jobs.push(record);
-    decision.effects.push((
-        lane,
-        Effect::RegisterPackage(Box::new(PackageSpec {
-            token: client_token(case, job),
-            group: policy.pipeline.group.clone(),
-            job: job.name.clone(),
-            job_arn: job.arn.clone(),
-            description: cut(
-                &format!("{} of pipeline {}. {why}", job.name, policy.pipeline.name),
-                1_024,
-            ),
-            image,
-            artifact,
-            environment: framework_environment(job),
-            content_types: policy.serve.content_types.clone(),
-            response_types: policy.serve.response_types.clone(),
-            approval,
-            why: cut(&why, 1_024),
-            evaluation: evaluation_uri(case, job).filter(|_| problem.is_none()),
-            commit: job.tags.get("tidegate:commit").cloned(),
-            metadata: metadata(job, &metrics, &judgement, ancestry.as_ref()),
-        })),
-    ));
+    let spec = PackageSpec {
+        token: client_token(case, job),
+        group: policy.pipeline.group.clone(),
+        job: job.name.clone(),
+        job_arn: job.arn.clone(),
+        description: cut(
+            &format!("{} of pipeline {}. {why}", job.name, policy.pipeline.name),
+            1_024,
+        ),
+        image,
+        artifact,
+        environment: framework_environment(job),
+        content_types: policy.serve.content_types.clone(),
+        response_types: policy.serve.response_types.clone(),
+        approval,
+        why: cut(&why, 1_024),
+        evaluation: evaluation_uri(case, job).filter(|_| problem.is_none()),
+        commit: origin::commit(job),
+        repository: origin::repository(job),
+        metadata: metadata(case, job, &metrics, &judgement, ancestry.as_ref()),
+    };
+    let effect = Effect::RegisterPackage(Box::new(spec));
+    decision.effects.push((lane, effect));
+}
+
+/// Gates a package that somebody else registered of the same artifact.
+fn gate_elsewhere(
+    record: JobRecord,
+    package: &Package,
+    approval: Approval,
+    why: &str,
+    decision: &mut Decision,
+) {
+    if package.approval == Approval::PendingManualApproval
+        && approval != Approval::PendingManualApproval
+    {
+        decision.effects.push((
+            Lane::Job(record.job.clone()),
+            Effect::SetApproval {
+                arn: package.arn.clone(),
+                approval,
+                why: cut(why, 1_024),
+            },
+        ));
+        if approval == Approval::Approved {
+            decision.head.remember_gated(package.version);
+        }
+    }
+    let package = Some((package.arn.clone(), package.version));
+    decision.jobs.push(JobRecord { package, ..record });
 }
 
 fn no_image(job: &TrainingJob) -> String {
@@ -342,16 +364,23 @@ fn metrics(case: &Case<'_>, job: &TrainingJob) -> (Metrics, Option<String>) {
 }
 
 fn metadata(
+    case: &Case<'_>,
     job: &TrainingJob,
     metrics: &Metrics,
     judgement: &Judgement,
     ancestry: Option<&Ancestry>,
 ) -> BTreeMap<String, String> {
-    let mut pairs: BTreeMap<String, String> = metrics
-        .iter()
+    // What the gate asks for comes first: the next candidate is compared with it.
+    let required = &case.policy().gate.require;
+    let is_required = |name: &str| required.iter().any(|r| r.metric == name);
+    let (first, then): (Vec<_>, Vec<_>) = metrics.iter().partition(|(name, _)| is_required(name));
+    let mut pairs: BTreeMap<String, String> = first
+        .into_iter()
+        .chain(then)
         .take(METRIC_PAIRS)
         .map(|(name, value)| (format!("{METRIC_KEY}{name}"), format!("{value}")))
         .collect();
+    pairs.extend(origin::metadata(job, &origin::data(case, job)));
     pairs.insert(JOB_KEY.to_owned(), job.name.to_string());
     let verdict = if judgement.passed() {
         "passed"

@@ -15,6 +15,7 @@ use crate::name::{EndpointName, PackageVersion, RolloutId, StageName};
 use crate::pipeline::Stage;
 
 mod advance;
+mod asked;
 mod finish;
 mod fit;
 mod judge;
@@ -138,9 +139,22 @@ pub struct Rollout {
     pub went_back_by_own_config: bool,
     /// Whether people were told that something holds it up; once per phase.
     pub told_of_wait: bool,
+    /// What its endpoint was when something was asked of it last.
+    #[serde(default)]
+    pub asked: Option<Asked>,
     /// AWS does not answer what has to be known of it, and may again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unanswered: Option<Unanswered>,
+}
+
+/// What an endpoint was when something was asked of it: a description that is no newer was made
+/// before, since reads of `SageMaker` are consistent only in the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Its `LastModifiedTime`; none if it did not exist.
+    pub of: Option<Timestamp>,
+    /// How many descriptions since were no newer.
+    pub looks: u8,
 }
 
 /// A guard whose evidence reached what takes a candidate back.

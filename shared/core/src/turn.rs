@@ -78,10 +78,7 @@ pub(crate) fn start_what_waits(case: &Case<'_>, decision: &mut Decision) {
                         .tell(
                             Severity::Info,
                             format!("{version} waits for {}", stage.endpoint),
-                            vec![
-                                why,
-                                "It starts by itself when the endpoint is InService.".into(),
-                            ],
+                            vec![why, "It starts by itself when that is over.".into()],
                         ),
                 );
             }

@@ -19,6 +19,7 @@ use crate::name::{
     StageName,
 };
 use crate::notice::Notice;
+use crate::origin::{DataSource, Origin};
 use crate::pipeline::{GuardMetric, Instance, Vpc};
 
 /// The outside.
@@ -91,6 +92,12 @@ pub enum Question {
     Package {
         /// The package's ARN.
         arn: String,
+    },
+    /// What lies under these `s3://` URIs, which are objects or the start of several's keys
+    /// (`ListObjectsV2`).
+    Data {
+        /// The URIs, in the order of the answer.
+        uris: Vec<String>,
     },
     /// The packages of a group, made since `since`, that hold this artifact (`ModelDataUrl`).
     PackagesOf {
@@ -192,6 +199,8 @@ pub enum Answer {
     Package(Box<Package>),
     /// Model packages.
     Packages(Vec<Package>),
+    /// What lies in S3.
+    Data(Vec<DataSource>),
     /// An endpoint.
     Endpoint(Box<Endpoint>),
     /// An endpoint config.
@@ -249,6 +258,8 @@ pub struct TrainingJob {
     pub network_isolation: bool,
     /// The channels' S3 URIs, by channel.
     pub inputs: BTreeMap<String, String>,
+    /// The KMS key of its artifact (`OutputDataConfig.KmsKeyId`).
+    pub kms_key: Option<String>,
 }
 
 /// A model package as `DescribeModelPackage` has it.
@@ -280,6 +291,8 @@ pub struct Package {
     pub artifacts: Vec<String>,
     /// `CustomerMetadataProperties`.
     pub metadata: BTreeMap<String, String>,
+    /// Where it comes from.
+    pub origin: Origin,
 }
 
 /// An endpoint as `DescribeEndpoint` has it.
@@ -297,6 +310,9 @@ pub struct Endpoint {
     pub failure: Option<String>,
     /// Its variants.
     pub variants: Vec<Variant>,
+    /// `LastModifiedTime`: tells a description of before a change from one of after it.
+    #[serde(default)]
+    pub modified: Option<Timestamp>,
 }
 
 impl Endpoint {
@@ -636,6 +652,9 @@ pub struct PackageSpec {
     pub evaluation: Option<String>,
     /// The Git commit that it was trained from, if known.
     pub commit: Option<String>,
+    /// The repository of that commit, if known.
+    #[serde(default)]
+    pub repository: Option<String>,
     /// `CustomerMetadataProperties`, at most 50.
     pub metadata: BTreeMap<String, String>,
 }

@@ -1,7 +1,6 @@
 //! What the judge has to reach, and the lines that miss it.
 
 use crate::cost::Cost;
-use crate::method::Method;
 use crate::scenario::Kind;
 use crate::trial::Row;
 
@@ -11,9 +10,7 @@ const FALSE_ROLLBACKS: f64 = 0.01;
 /// The upper end of that share's 95 % interval.
 const FALSE_ROLLBACKS_HIGH: f64 = 0.013;
 
-/// The median of the minutes until a rollback, in multiples of the bound rounded up to whole minutes,
-/// or of the median of Wald's own test where that is more: who looks once a minute can't roll back
-/// between two looks, nor between two bad answers, however good the test is.
+/// The median of the minutes until a rollback, in multiples of the bound.
 const TIMES_BOUND: f64 = 1.5;
 
 /// Where the bound is shorter than this, minutes are too coarse to tell.
@@ -80,26 +77,19 @@ fn missed_by(row: &Row) -> Option<String> {
             100.0 * share.high
         ));
     }
-    let best = row
-        .outcome(Method::Wald)
-        .and_then(|wald| wald.median)
-        .map_or(0.0, f64::from);
-    let looks = row.bound.unwrap_or_default().ceil().max(best);
-    let is_slow = |median: u32| f64::from(median) > TIMES_BOUND * looks;
-    (is_timed(row) && ours.median.is_none_or(is_slow)).then(|| {
-        let bound = row.bound.unwrap_or_default();
-        match ours.median {
-            Some(median) => format!(
-                "{}: rolled back in {median} minutes (median), {:.2} times the best possible (bound {bound:.1}, Wald's test {best:.0}); the bar is {TIMES_BOUND}",
-                row.name,
-                f64::from(median) / looks
-            ),
-            None => format!(
-                "{}: less than half rolled back in {} minutes; the bound is {bound:.1}",
-                row.name, row.minutes
-            ),
-        }
-    })
+    let bound = row.bound.filter(|_| is_timed(row))?;
+    match ours.median.map(f64::from) {
+        Some(median) if median <= TIMES_BOUND * bound => None,
+        Some(median) => Some(format!(
+            "{}: rolled back in {median} minutes (median), {:.2} times the bound of {bound:.1}; the bar is {TIMES_BOUND}",
+            row.name,
+            median / bound
+        )),
+        None => Some(format!(
+            "{}: less than half rolled back in {} minutes; the bound is {bound:.1}",
+            row.name, row.minutes
+        )),
+    }
 }
 
 #[cfg(test)]
@@ -107,6 +97,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::method::Method;
     use crate::statistics::Share;
     use crate::trial::Outcome;
 
@@ -164,7 +155,7 @@ mod tests {
         assert!(of(10.0, Some(15)).is_empty());
         assert_eq!(of(10.0, Some(16)).len(), 1);
         assert_eq!(of(10.0, None).len(), 1);
-        assert!(of(9.1, Some(15)).is_empty(), "9.1 minutes are ten looks");
+        assert_eq!(of(9.1, Some(14)).len(), 1, "the bound is not rounded");
         assert!(of(4.9, Some(16)).is_empty(), "minutes are too coarse");
         assert!(of(41.0, None).is_empty(), "the rollout is too short");
     }

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use serde::Serialize;
-use tidegate_core::evidence::{Evidence, Minute, Rule, verdict};
+use tidegate_core::evidence::{Evidence, Minute, Outlook, Rule, needed, verdict};
 use tidegate_core::pipeline::Judge;
 
 use crate::random::Dice;
@@ -60,7 +60,13 @@ fn some_minutes(dice: &mut Dice, count: u32) -> Vec<Minute> {
 
 fn evidence_after(dice: &mut Dice, minutes: u32) -> Evidence {
     let rule = Rule::from(&Judge::default());
-    let mut evidence = Evidence::new(&rule, Some(0.02), 1.234_567_890_123);
+    let outlook = Outlook {
+        requests: 6_000.0,
+        rate: 0.01,
+        steps: vec![(0.1, 60.0)],
+    };
+    let mut evidence =
+        Evidence::new(&rule, Some(0.02), 1.234_567_890_123).aimed(&outlook, needed(&rule, 1));
     for minute in some_minutes(dice, minutes) {
         evidence.add(&minute);
     }

@@ -8,6 +8,7 @@ use tidegate_core::notice::Notice;
 use tidegate_core::world::{ConfigSpec, Endpoint, Findings, Package, TrainingJob, Variant};
 
 use crate::story::Fate;
+use crate::town::Past;
 
 /// All of it.
 #[derive(Default)]
@@ -46,6 +47,13 @@ pub(crate) struct Aws {
     pub(crate) lulls: Vec<(i64, i64)>,
     /// What a slow function made for a rollout that another had ended meanwhile: a known gap.
     pub(crate) orphans: BTreeSet<String>,
+    /// What no policy says of configs and models, by name.
+    pub(crate) settings: BTreeMap<String, Settings>,
+    pub(crate) model_settings: BTreeMap<String, String>,
+    /// What endpoints and packages were a moment ago, and when configs and models were made.
+    pub(crate) past_endpoints: BTreeMap<String, Past<Endpoint>>,
+    pub(crate) past_packages: BTreeMap<String, Past<Package>>,
+    pub(crate) made_at: BTreeMap<String, i64>,
     /// Variants that answered their smoke requests, with the config that they serve by.
     pub(crate) smoked: BTreeSet<(String, String)>,
 }
@@ -56,6 +64,22 @@ pub(crate) struct Registered {
     /// Until when it was Approved last; none if it never was or still is.
     pub(crate) approved_until: Option<i64>,
     pub(crate) created: i64,
+}
+
+/// The settings of a config that no policy says, each standing for many: data capture, KMS and the
+/// like of the config, volume, timeouts and the like of a variant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) of_config: String,
+    /// By variant.
+    pub(crate) of_variants: BTreeMap<String, OfVariant>,
+}
+
+/// The settings of a variant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OfVariant {
+    pub(crate) instance_type: String,
+    pub(crate) rest: String,
 }
 
 /// A schedule.
@@ -79,6 +103,10 @@ pub(crate) struct Place {
     pub(crate) foreign: Option<String>,
     /// Whether people set the weights last.
     pub(crate) is_reweighted: bool,
+    /// When it was scaled last.
+    pub(crate) scaled_at: i64,
+    /// The settings of each model that served it since people changed it.
+    pub(crate) had: BTreeMap<String, OfVariant>,
 }
 
 /// How an endpoint's traffic is shared.
@@ -125,6 +153,8 @@ impl Place {
             has_served: false,
             foreign: None,
             is_reweighted: false,
+            scaled_at: i64::MIN,
+            had: BTreeMap::new(),
         }
     }
 
@@ -137,7 +167,11 @@ impl Place {
                 | EndpointStatus::SystemUpdating
                 | EndpointStatus::RollingBack
                 | EndpointStatus::UpdateRollbackFailed
-        ) && self.is.variants.iter().map(|v| v.weight).sum::<f64>() > 0.0
+        ) && self
+            .is
+            .variants
+            .iter()
+            .any(|v| v.weight > 0.0 && v.count > 0)
     }
 }
 

@@ -9,6 +9,11 @@ use tidegate_core::mutation::Mutation;
 use tidegate_core::name::{EventId, GroupName, JobName, RolloutId};
 use tidegate_core::rollout::Rollout;
 
+use crate::town::HOUR;
+
+/// How long the ledger keeps an event's marker, days: `shared/aws/src/ledger/commit.rs`.
+const MARKER_DAYS: i64 = 30;
+
 /// One pipeline's partition.
 #[derive(Default)]
 pub(crate) struct Partition {
@@ -18,7 +23,8 @@ pub(crate) struct Partition {
     pub(crate) pending: BTreeMap<String, Pending>,
     pub(crate) jobs: BTreeMap<JobName, JobRecord>,
     pub(crate) finished: BTreeMap<RolloutId, Rollout>,
-    pub(crate) seen: BTreeSet<EventId>,
+    /// Markers, and when they were written.
+    pub(crate) seen: BTreeMap<EventId, i64>,
     pub(crate) verifier: Verifier,
     pub(crate) memory: Memory,
 }
@@ -26,6 +32,10 @@ pub(crate) struct Partition {
 /// What the checks remember.
 #[derive(Default)]
 pub(crate) struct Memory {
+    /// The calls that the audit trail names.
+    pub(crate) explained: BTreeSet<String>,
+    /// Every event that ever took effect.
+    pub(crate) events: BTreeSet<EventId>,
     /// Every rollout that ever ran.
     pub(crate) rollouts: BTreeSet<RolloutId>,
     /// Notices that were decided on.
@@ -40,6 +50,19 @@ pub(crate) struct Memory {
     pub(crate) calls: BTreeMap<(String, String), u32>,
 }
 
+impl Partition {
+    /// Whether an event's marker is there still.
+    pub(crate) fn is_seen(&self, event: &EventId, now: i64) -> bool {
+        let days = if Mutation::MarkerExpiresEarly.is_on() {
+            10
+        } else {
+            MARKER_DAYS
+        };
+        let written = self.seen.get(event);
+        written.is_some_and(|at| now - at < days * 24 * HOUR)
+    }
+}
+
 /// The whole table.
 #[derive(Default)]
 pub(crate) struct Books {
@@ -51,7 +74,12 @@ pub(crate) struct Books {
 
 impl Books {
     /// Whether a commit may be written, as DynamoDB's conditions have it.
-    pub(crate) fn refuses(&self, group: &GroupName, commit: &Commit) -> Option<CommitError> {
+    pub(crate) fn refuses(
+        &self,
+        group: &GroupName,
+        commit: &Commit,
+        now: i64,
+    ) -> Option<CommitError> {
         for route in &commit.routes {
             if let Some(other) = self.routes.get(route).filter(|g| *g != group) {
                 return Some(CommitError::Taken {
@@ -67,7 +95,7 @@ impl Books {
                 commit
                     .seen
                     .as_ref()
-                    .is_some_and(|e| partition.seen.contains(e)),
+                    .is_some_and(|e| partition.is_seen(e, now)),
             ),
         };
         if is_seen && !Mutation::IgnoreMarker.is_on() {
@@ -78,10 +106,12 @@ impl Books {
     }
 
     /// Writes a commit.
-    pub(crate) fn write(&mut self, group: &GroupName, commit: &Commit) {
+    pub(crate) fn write(&mut self, group: &GroupName, commit: &Commit, now: i64) {
         let partition = self.groups.entry(group.clone()).or_default();
         partition.head = commit.head.clone();
-        partition.seen.extend(commit.seen.clone());
+        // Its time is the decision's, which may be days before the clock's.
+        let at = commit.head.now.map_or(now, jiff::Timestamp::as_millisecond);
+        partition.seen.extend(commit.seen.clone().map(|e| (e, at)));
         partition.entries.extend(commit.entries.iter().cloned());
         for id in &commit.done {
             partition.pending.remove(id);

@@ -5,5 +5,6 @@ mod calls;
 mod commit;
 mod end;
 mod rollout;
+mod trail;
 
 pub(crate) use end::{End, end_of};

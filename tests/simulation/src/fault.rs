@@ -63,6 +63,12 @@ faults! {
     Edits = "policy-edited", "A person applies another policy.";
     Violation = "violation", "Model Monitor reports violations.";
     Alarm = "alarm", "An alarm goes off.";
+    StaleDescribe = "stale-describe", "A description shows what was so seconds before.";
+    NotYet = "not-found-yet", "A call does not find what was made seconds before.";
+    Redelivered = "redelivered", "An event is delivered again days later, up to two weeks.";
+    TickSkew = "tick-skew", "The own time of a tick or of housekeeping is off by up to three minutes.";
+    Raced = "raced", "For minutes, two of three commits find that somebody else was first.";
+    MetricsDown = "metrics-down", "For up to an hour and a half CloudWatch answers with errors alone.";
 }
 
 /// How often each kind of fault happens, of a thousand places where it could.

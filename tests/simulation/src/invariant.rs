@@ -53,6 +53,8 @@ invariants! {
     RollbackUnblocked = "rollback-unblocked", "Nothing pending goes before the way back, and it is asked for within three looks at a ready endpoint.";
     AlwaysServed = "always-served", "An endpoint that has served is never left without a variant that has traffic, but by people.";
     NothingOverwritten = "nothing-overwritten", "What somebody else changed is not overwritten.";
+    SettingsKept = "settings-kept", "What the policy does not say (instance type, data capture, KMS, timeouts, VPC) survives every deployment.";
+    CapacityKept = "capacity-kept", "No deployment leaves an endpoint fewer instances than it has, whoever scaled it.";
     NothingInUseDeleted = "nothing-in-use-deleted", "No config or model is deleted while an endpoint serves by it.";
     CallsBounded = "calls-bounded", "No call is repeated for ever: each has a bound for an endpoint and a phase.";
     ListsBounded = "lists-bounded", "State, lists and transactions stay within their bounds.";

@@ -39,6 +39,10 @@ struct Args {
     #[cfg(feature = "mutations")]
     #[arg(long)]
     mutations: bool,
+    /// With --mutations: this bug alone, by its name in `mutation.rs`.
+    #[cfg(feature = "mutations")]
+    #[arg(long)]
+    bug: Option<String>,
     /// Where the report goes.
     #[arg(long, default_value = "target/simulate/report.json")]
     report: PathBuf,
@@ -62,7 +66,7 @@ fn main() -> ExitCode {
 /// Prints the table of deliberate bugs; fails if one survives.
 #[cfg(feature = "mutations")]
 fn mutations(args: &Args) -> ExitCode {
-    let caught = tidegate_simulation::mutations::prove(args.first, args.seeds);
+    let caught = tidegate_simulation::mutations::prove(args.first, args.seeds, args.bug.as_deref());
     print!(
         "{}",
         tidegate_simulation::mutations::table(&caught, args.seeds)

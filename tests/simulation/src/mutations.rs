@@ -21,12 +21,14 @@ pub struct Caught {
     pub by: Option<(Invariant, u64)>,
 }
 
-/// Puts in each bug and tells stories from the seed `first` on, `seeds` at most.
-pub fn prove(first: u64, seeds: u64) -> Vec<Caught> {
+/// Puts in each bug, or the one of the name `only`, and tells stories from the seed `first` on, `seeds` at most.
+pub fn prove(first: u64, seeds: u64, only: Option<&str>) -> Vec<Caught> {
+    let is_asked = |bug: &&Mutation| only.is_none_or(|name| format!("{bug:?}") == name);
+    let bugs: Vec<Mutation> = Mutation::ALL.iter().filter(is_asked).copied().collect();
     let next = AtomicUsize::new(0);
     let all = Mutex::new(Vec::new());
     let work = || {
-        while let Some(bug) = Mutation::ALL.get(next.fetch_add(1, Ordering::Relaxed)) {
+        while let Some(bug) = bugs.get(next.fetch_add(1, Ordering::Relaxed)) {
             let caught = hunt(*bug, first, seeds);
             eprintln!("{bug:?}: {:?}", caught.by);
             if let Ok(mut all) = all.lock() {

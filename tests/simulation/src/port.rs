@@ -1,6 +1,7 @@
 //! The two ports of core, as one running function sees them: every call takes time in which others
 //! go on, may fail before or after it was done, and the function may die while it waits.
 
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,9 +21,11 @@ use tidegate_core::world::{
 };
 
 use crate::aws::Schedule;
+use crate::books::Partition;
 use crate::dice::mix;
 use crate::fault::Fault;
-use crate::town::{By, Item, MINUTE, Town};
+use crate::invariant::Invariant;
+use crate::town::{By, Item, MINUTE, Town, refusal};
 
 /// What one running function reaches.
 pub(crate) struct Port<'a> {
@@ -134,8 +137,8 @@ impl Port<'_> {
     }
 
     async fn described(&self, name: &str) -> Result<Option<Endpoint>, WorldError> {
-        self.call("DescribeEndpoint", |town, _| {
-            Ok(town.aws.endpoints.get(name).map(|p| p.is.clone()))
+        self.call("DescribeEndpoint", |town, key| {
+            Ok(town.described_endpoint(name, key))
         })
         .await
     }
@@ -148,6 +151,47 @@ fn needed(found: Option<Endpoint>, call: &str, name: &str) -> Result<Endpoint, W
         call: call.to_owned(),
         message: format!("the endpoint {name} does not exist"),
     })
+}
+
+/// Whether an endpoint has the variants whose weights are to change.
+fn has_variants(
+    now: &Endpoint,
+    weights: &BTreeMap<String, u8>,
+    call: &str,
+) -> Result<(), WorldError> {
+    match weights.keys().find(|v| now.variant(v).is_none()) {
+        None => Ok(()),
+        Some(absent) => {
+            let why = format!("{} has no variant {absent}", now.name);
+            Err(refusal(WorldErrorKind::Gone, call, why))
+        }
+    }
+}
+
+/// Whether an endpoint has these shares of traffic, or was asked for them.
+fn has_shares(now: &Endpoint, weights: &BTreeMap<String, u8>) -> bool {
+    let total: f64 = now.variants.iter().map(|v| v.desired_weight).sum();
+    total > 0.0
+        && now.variants.iter().all(|v| {
+            let wanted = f64::from(weights.get(&v.name).copied().unwrap_or(0));
+            (v.desired_weight / total - wanted / 100.0).abs() < 1e-4
+        })
+}
+
+/// Only an endpoint that is `InService` takes changes; another is not even asked.
+fn may_change(now: &Endpoint, call: &str) -> Result<(), WorldError> {
+    let kind = match now.status {
+        EndpointStatus::InService => return Ok(()),
+        EndpointStatus::Failed
+        | EndpointStatus::OutOfService
+        | EndpointStatus::UpdateRollbackFailed => WorldErrorKind::Refused,
+        _ => WorldErrorKind::NotNow,
+    };
+    Err(refusal(
+        kind,
+        call,
+        format!("{} is {:?}", now.name, now.status),
+    ))
 }
 
 /// Whether the endpoint of this name, which is there already, is the one that was to be made.
@@ -169,6 +213,16 @@ fn is_the_endpoint(there: &Endpoint, config: &str) -> Result<Outcome, WorldError
 impl World for Port<'_> {
     async fn ask(&self, question: &Question) -> Result<Answer, WorldError> {
         self.call(name_of(question), |town, key| {
+            let is_of_metrics =
+                matches!(question, Question::Minutes { .. } | Question::Hours { .. });
+            if is_of_metrics && town.is_spell(Fault::MetricsDown) {
+                town.tally.count(Fault::MetricsDown);
+                let kind = match key % 2 {
+                    0 => WorldErrorKind::Throttled,
+                    _ => WorldErrorKind::Unavailable,
+                };
+                return Err(refusal(kind, name_of(question), "the story says so"));
+            }
             Ok(answer(town, question, key))
         })
         .await
@@ -186,7 +240,10 @@ impl World for Port<'_> {
                     return is_the_endpoint(&there, config);
                 }
                 let made = self
-                    .call(call, |town, _| town.create_endpoint(endpoint, config))
+                    .call(call, |town, key| {
+                        town.must_be_found(&[config], call, key)?;
+                        town.create_endpoint(endpoint, config)
+                    })
                     .await;
                 if let Err(error) = made {
                     if !error.message.contains("already existing") {
@@ -210,7 +267,9 @@ impl World for Port<'_> {
                 if is_on_its_way || is_so {
                     return Ok(Outcome::Done);
                 }
-                self.call(call, |town, _| {
+                may_change(&now, call)?;
+                self.call(call, |town, key| {
+                    town.must_be_found(&[config], call, key)?;
                     town.update_endpoint(By::Us, name, config, *retain)
                 })
                 .await?;
@@ -219,22 +278,12 @@ impl World for Port<'_> {
                 let call = "UpdateEndpointWeightsAndCapacities";
                 let name = endpoint.as_str();
                 let now = needed(self.described(name).await?, call, name)?;
-                if let Some(absent) = weights.keys().find(|v| now.variant(v).is_none()) {
-                    return Err(WorldError {
-                        kind: WorldErrorKind::Gone,
-                        call: call.to_owned(),
-                        message: format!("{name} has no variant {absent}"),
-                    });
-                }
-                let total: f64 = now.variants.iter().map(|v| v.desired_weight).sum();
-                let is_so = total > 0.0
-                    && now.variants.iter().all(|v| {
-                        let wanted = f64::from(weights.get(&v.name).copied().unwrap_or(0));
-                        (v.desired_weight / total - wanted / 100.0).abs() < 1e-4
-                    });
+                has_variants(&now, weights, call)?;
+                let is_so = has_shares(&now, weights);
                 if is_so {
                     return Ok(Outcome::Done);
                 }
+                may_change(&now, call)?;
                 let weights = weights
                     .iter()
                     .map(|(name, w)| (name.clone(), f64::from(*w)))
@@ -253,9 +302,9 @@ impl World for Port<'_> {
             }
             Effect::SetApproval { arn, approval, why } => {
                 let now = self
-                    .call("DescribeModelPackage", |town, _| {
-                        let found = town.aws.packages.get(arn).map(|p| &p.package);
-                        Ok(found.map(|p| (p.approval, p.approval_description.clone())))
+                    .call("DescribeModelPackage", |town, key| {
+                        let found = town.described_package(arn, key);
+                        Ok(found.map(|p| (p.approval, p.approval_description)))
                     })
                     .await?;
                 if now == Some((*approval, Some(why.clone()))) {
@@ -268,7 +317,10 @@ impl World for Port<'_> {
             }
             other => {
                 return self
-                    .call(call_of(other), |town, _| perform(town, other))
+                    .call(call_of(other), |town, key| {
+                        town.must_be_found(&needs_of(other), call_of(other), key)?;
+                        perform(town, other)
+                    })
                     .await;
             }
         }
@@ -280,6 +332,7 @@ fn name_of(question: &Question) -> &'static str {
     match question {
         Question::TrainingJob(_) => "DescribeTrainingJob",
         Question::Package { .. } => "DescribeModelPackage",
+        Question::Data { .. } => "ListObjectsV2",
         Question::PackagesOf { .. } => "ListModelPackages",
         Question::Endpoint(_) => "DescribeEndpoint",
         Question::EndpointConfig { .. } => "DescribeEndpointConfig",
@@ -310,40 +363,55 @@ fn call_of(effect: &Effect) -> &'static str {
     }
 }
 
+/// What has to be there for a call.
+fn needs_of(effect: &Effect) -> Vec<&str> {
+    match effect {
+        Effect::CreateModel(spec) => vec![&spec.package],
+        Effect::CreateEndpointConfig(spec) => {
+            spec.variants.iter().map(|v| v.model.as_str()).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// What AWS answers.
 fn answer(town: &mut Town, question: &Question, key: u64) -> Answer {
-    let aws = &town.aws;
     let found = match question {
         Question::TrainingJob(job) => {
-            let job = aws.jobs.get(job);
-            job.map(|j| Answer::TrainingJob(Box::new(j.clone())))
+            let job = town.described_job(job, key);
+            job.map(|j| Answer::TrainingJob(Box::new(j)))
         }
         Question::Package { arn } => {
-            let package = aws.packages.get(arn);
-            package.map(|p| Answer::Package(Box::new(p.package.clone())))
+            let package = town.described_package(arn, key);
+            package.map(|p| Answer::Package(Box::new(p)))
         }
         Question::PackagesOf { artifact, .. } => return town.packages_of(artifact, key),
         Question::Endpoint(name) => {
-            let place = aws.endpoints.get(name.as_str());
-            place.map(|p| Answer::Endpoint(Box::new(p.is.clone())))
+            let endpoint = town.described_endpoint(name.as_str(), key);
+            endpoint.map(|e| Answer::Endpoint(Box::new(e)))
         }
-        Question::EndpointConfig { name } => aws.configs.get(name).map(|config| {
+        Question::EndpointConfig { name } if town.is_not_seen_yet(name, key) => None,
+        Question::Model { name } if town.is_not_seen_yet(name, key) => None,
+        Question::EndpointConfig { name } => town.aws.configs.get(name).map(|config| {
+            let settings = town.aws.settings.get(name);
             let variants = config.variants.iter().map(|v| ConfigVariant {
                 name: v.name.clone(),
                 model: Some(v.model.clone()),
-                instance_type: Some("ml.m5.large".to_owned()),
+                instance_type: settings
+                    .and_then(|s| s.of_variants.get(&v.name))
+                    .map(|of| of.instance_type.clone()),
             });
             Answer::EndpointConfig(Box::new(EndpointConfig {
                 name: name.clone(),
                 variants: variants.collect(),
             }))
         }),
-        Question::Model { name } => aws.models.get(name).map(|package| {
+        Question::Model { name } => town.aws.models.get(name).map(|package| {
             Answer::Model(Box::new(Model {
                 name: name.clone(),
                 package: package.clone(),
                 image: package.is_none().then(|| "theirs".to_owned()),
-                environment: std::collections::BTreeMap::new(),
+                environment: BTreeMap::new(),
             }))
         }),
         Question::Minutes {
@@ -400,11 +468,12 @@ fn answer(town: &mut Town, question: &Question, key: u64) -> Answer {
             failure: None,
         }))),
         Question::Violations { job } => {
-            let findings = aws.findings.get(job);
+            let findings = town.aws.findings.get(job);
             findings.map(|f| Answer::Violations(Box::new(f.clone())))
         }
         // Only the command line asks which variants there were.
-        Question::Object { .. } | Question::VariantsOf { .. } => None,
+        // The jobs of these stories name no data.
+        Question::Data { .. } | Question::Object { .. } | Question::VariantsOf { .. } => None,
     };
     found.unwrap_or(Answer::Missing)
 }
@@ -455,15 +524,25 @@ fn perform(town: &mut Town, effect: &Effect) -> Result<Outcome, WorldError> {
                 born,
             });
             if is_new {
+                town.is_explained(group, "CreateSchedule", &[&rollout.0]);
                 let rollout = rollout.0.clone();
                 town.due(born + MINUTE, Item::Tick { rollout, born });
             }
         }
         Effect::StopTicks { rollout } => {
-            town.aws.schedules.remove(&rollout.0);
+            if let Some(was) = town.aws.schedules.remove(&rollout.0)
+                && let Ok(group) = GroupName::parse(&was.group)
+            {
+                town.is_explained(&group, "DeleteSchedule", &[&rollout.0]);
+            }
         }
         Effect::StartRetraining { token, .. } => {
             if town.aws.executions.insert(token.clone()) {
+                let names = |p: &&Partition| p.memory.names("StartPipelineExecution", &[token]);
+                let is_explained = town.books.groups.values().find(names).is_some();
+                town.hold(Invariant::AuditExplains, is_explained, || {
+                    format!("no entry explains the retraining {token}")
+                });
                 town.say(|| format!("   a retraining starts: {token}"));
             }
             return Ok(Outcome::Started {
@@ -519,12 +598,21 @@ impl Ledger for Port<'_> {
         }
         let mut town = self.town();
         let pending = early.unwrap_or_else(|| pending(&mut town));
+        let now = town.now;
+        // Nothing comes again later than the ledger remembers.
+        let took_effect = event.is_some_and(|e| {
+            let partition = town.books.groups.get(group);
+            partition.is_some_and(|p| p.memory.events.contains(e) && !p.is_seen(e, now))
+        });
+        town.hold(Invariant::OncePerEvent, !took_effect, || {
+            format!("{event:?} took effect, comes again and is not known any more")
+        });
         Ok(town.books.groups.get(group).and_then(|partition| {
             Some(Snapshot {
                 applied: partition.policy.clone()?,
                 head: partition.head.clone(),
                 pending: pending?,
-                seen: event.is_some_and(|e| partition.seen.contains(e))
+                seen: event.is_some_and(|e| partition.is_seen(e, now))
                     && !Mutation::IgnoreMarker.is_on(),
             })
         }))
@@ -549,7 +637,12 @@ impl Ledger for Port<'_> {
         }
         {
             let mut town = self.town();
-            if town.strikes(Fault::LostRace, key) || town.strikes(Fault::Conflict, key) {
+            let is_raced = town.is_spell(Fault::Raced) && town.luck(mix(key, 4), 3) < 2;
+            if is_raced {
+                town.tally.count(Fault::Raced);
+            }
+            let is_raced = is_raced || town.strikes(Fault::LostRace, key);
+            if is_raced || town.strikes(Fault::Conflict, key) {
                 return Err(CommitError::Lost);
             }
             town.commit(group, commit)?;

@@ -15,10 +15,14 @@ use crate::story::{Edits, Plan, Story};
 mod acts;
 mod endpoints;
 mod metrics;
+mod past;
 mod post;
 mod registry;
+mod settings;
 
+pub(crate) use past::Past;
 pub(crate) use post::Mail;
+pub(crate) use registry::refusal;
 
 /// A minute, milliseconds.
 pub(crate) const MINUTE: i64 = 60_000;

@@ -117,6 +117,7 @@ fn plan() -> Plan {
         only_tells: false,
         traffic: 150,
         is_adopted: false,
+        says_instance: true,
     }
 }
 
@@ -210,7 +211,7 @@ mod planted {
     #[test]
     fn few_deliberate_bugs_survive_a_handful_of_seeds() {
         // `make mutations` goes on until each is caught; some take hundreds of stories.
-        let all = prove(0, 25);
+        let all = prove(0, 25, None);
         let caught = all.iter().filter(|c| c.by.is_some()).count();
         assert!(caught >= 30, "{all:#?}");
     }

@@ -14,7 +14,7 @@ use tidegate_core::name::EndpointName;
 use tidegate_core::world::{Answer, Endpoint, Outcome, Variant, WorldError, WorldErrorKind};
 
 use super::AwsWorld;
-use super::values::{count, decimal, required};
+use super::values::{count, decimal, required, time};
 use crate::error::{error, failed, refused};
 
 const DESCRIBE: &str = "DescribeEndpoint";
@@ -254,6 +254,7 @@ fn endpoint(name: &EndpointName, found: DescribeEndpointOutput) -> Result<Endpoi
             .pending_deployment_summary
             .and_then(|p| p.endpoint_config_name),
         failure: found.failure_reason.filter(|why| !why.is_empty()),
+        modified: time(found.last_modified_time.as_ref()),
         variants: found
             .production_variants
             .unwrap_or_default()
@@ -320,6 +321,7 @@ mod tests {
             config: "c".to_owned(),
             pending_config: None,
             failure: None,
+            modified: None,
             variants,
         }
     }

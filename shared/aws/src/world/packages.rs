@@ -7,14 +7,15 @@ use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_sagemaker::operation::describe_model_package::DescribeModelPackageOutput;
 use aws_sdk_sagemaker::types::{
-    InferenceSpecification, MetadataProperties, MetricsSource, ModelApprovalStatus, ModelMetrics,
-    ModelPackageContainerDefinition, ModelPackageSortBy, ModelPackageStatus, ModelQuality,
-    SortOrder, UserContext,
+    InferenceSpecification, MetadataProperties, MetricsSource, ModelApprovalStatus, ModelLifeCycle,
+    ModelMetrics, ModelPackageContainerDefinition, ModelPackageSecurityConfig, ModelPackageSortBy,
+    ModelPackageStatus, ModelQuality, SortOrder, UserContext,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 use tidegate_core::event::Approval;
 use tidegate_core::name::{GroupName, PackageVersion};
+use tidegate_core::origin::Origin;
 use tidegate_core::world::{Answer, Outcome, Package, PackageSpec, WorldError, WorldErrorKind};
 
 use super::AwsWorld;
@@ -38,6 +39,32 @@ impl AwsWorld {
             .described(arn)
             .await?
             .map_or(Answer::Missing, |p| Answer::Package(Box::new(p))))
+    }
+
+    /// The package of a version of a group; none if there is no such version or group.
+    ///
+    /// # Errors
+    /// What AWS answered, if it is no answer.
+    pub async fn package_of(
+        &self,
+        group: &GroupName,
+        version: PackageVersion,
+    ) -> Result<Option<Package>, WorldError> {
+        const CALL: &str = "DescribeModelPackageGroup";
+        let asked = self
+            .clients
+            .sagemaker
+            .describe_model_package_group()
+            .model_package_group_name(group.as_str())
+            .send();
+        let arn = match asked.await.map_err(failed(CALL)) {
+            Ok(found) => required(CALL, "ModelPackageGroupArn", found.model_package_group_arn)?,
+            Err(failure) if failure.is_gone() => return Ok(None),
+            Err(failure) => return Err(failure.into()),
+        };
+        // A group's packages have its ARN with another word and the version.
+        let arn = arn.replacen(":model-package-group/", ":model-package/", 1);
+        self.described(&format!("{arn}/{}", version.0)).await
     }
 
     pub(super) async fn packages_of(
@@ -148,6 +175,7 @@ impl AwsWorld {
                 MetadataProperties::builder()
                     .generated_by(&spec.job_arn)
                     .set_commit_id(spec.commit.clone())
+                    .set_repository(spec.repository.clone())
                     .build(),
             )
             .set_model_metrics(metrics)
@@ -256,6 +284,12 @@ fn package(found: DescribeModelPackageOutput) -> Result<Option<Package>, WorldEr
         .unwrap_or_default();
     let status = found.model_package_status;
     let usable = status == Some(ModelPackageStatus::Completed);
+    let origin = origin(
+        found.metadata_properties,
+        containers.first(),
+        found.security_config.as_ref(),
+        found.model_life_cycle.as_ref(),
+    );
     let failure = found
         .model_package_status_details
         .map(|details| {
@@ -290,7 +324,27 @@ fn package(found: DescribeModelPackageOutput) -> Result<Option<Package>, WorldEr
             .unwrap_or_default()
             .into_iter()
             .collect(),
+        origin,
     }))
+}
+
+fn origin(
+    properties: Option<MetadataProperties>,
+    container: Option<&ModelPackageContainerDefinition>,
+    security: Option<&ModelPackageSecurityConfig>,
+    life_cycle: Option<&ModelLifeCycle>,
+) -> Origin {
+    let properties = properties.unwrap_or_else(|| MetadataProperties::builder().build());
+    let text = |text: Option<&str>| text.filter(|t| !t.is_empty()).map(str::to_owned);
+    Origin {
+        job: properties.generated_by,
+        commit: properties.commit_id,
+        repository: properties.repository,
+        image_digest: text(container.and_then(|c| c.image_digest())),
+        artifact_etag: text(container.and_then(|c| c.model_data_e_tag())),
+        kms_key: text(security.and_then(|s| s.kms_key_id())),
+        life_cycle: life_cycle.and_then(|l| Some(format!("{}/{}", l.stage()?, l.stage_status()?))),
+    }
 }
 
 fn artifact(container: &ModelPackageContainerDefinition) -> Option<String> {

@@ -47,6 +47,11 @@ impl AwsWorld {
                 .model_artifacts
                 .and_then(|artifacts| artifacts.s3_model_artifacts)
                 .filter(|uri| !uri.is_empty()),
+            kms_key: found
+                .output_data_config
+                .as_ref()
+                .and_then(|o| o.kms_key_id.clone())
+                .filter(|key| !key.is_empty()),
             output: found
                 .output_data_config
                 .and_then(|o| o.s3_output_path)

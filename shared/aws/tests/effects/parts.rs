@@ -51,6 +51,7 @@ pub(crate) fn register(word: &str, artifact: &str) -> Effect {
         why: String::new(),
         evaluation: None,
         commit: None,
+        repository: None,
         metadata: BTreeMap::new(),
     }))
 }

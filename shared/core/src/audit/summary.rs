@@ -15,12 +15,16 @@ pub(super) fn bounded(facts: Value) -> Value {
     if text.len() <= LONGEST_FACTS {
         return facts;
     }
-    let about = json!({
+    let mut about = json!({
         "sha256": Hash::of_text(&text).as_str(),
         "bytes": text.len(),
         "note": "the facts were too long for the audit trail; this is the hash of their JSON, and \
                  what fits of them",
     });
+    // By these each change that AWS sees is found in the trail.
+    if let Some(calls) = facts.get("calls") {
+        about["calls"] = shortened(calls, 60, 200);
+    }
     let with = |(items, bytes)| {
         let mut about = about.clone();
         about["summary"] = shortened(&facts, items, bytes);

@@ -56,6 +56,8 @@ macro_rules! what {
 what! {
     /// A policy was applied.
     PolicyApplied = "policy-applied",
+    /// A person started a training job.
+    TrainingStarted = "training-started",
     /// A candidate was judged by the gate.
     CandidateGated = "candidate-gated",
     /// A candidate's package was registered.
@@ -64,6 +66,10 @@ what! {
     CandidateRejected = "candidate-rejected",
     /// A package's approval changed.
     ApprovalSeen = "approval-seen",
+    /// An approval counts, and the policy asks for another person's.
+    ApprovalCounted = "approval-counted",
+    /// An approval by somebody who may not give it was taken back.
+    ApprovalUndone = "approval-undone",
     /// An approval led to nothing.
     ApprovalIgnored = "approval-ignored",
     /// A rollout started.
@@ -112,6 +118,8 @@ what! {
     DriftRemains = "drift-remains",
     /// People were told.
     Told = "told",
+    /// Calls were asked for, on the way to what was decided before.
+    CallsAsked = "calls-asked",
     /// A call to AWS failed for good.
     EffectFailed = "effect-failed",
     /// Somebody else changed an endpoint.

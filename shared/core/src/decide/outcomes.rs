@@ -56,6 +56,9 @@ fn registered(
         job.package = Some((arn.to_owned(), version));
         decision.jobs.push(job);
     }
+    if spec.approval == Approval::Approved {
+        decision.head.remember_gated(version);
+    }
     let (what, severity, verdict, next) = match spec.approval {
         Approval::Approved => (
             What::CandidateRegistered,

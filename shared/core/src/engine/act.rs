@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::ledger::{Lane, Pending};
 use crate::mutation::Mutation;
-use crate::world::{Outcome, World, WorldError};
+use crate::world::{Outcome, World, WorldError, WorldErrorKind};
+
+/// From then on what is not found does not exist.
+const SHOWN_AFTER: SignedDuration = SignedDuration::from_secs(60);
 
 /// What came of the effects that were to be done.
 #[derive(Debug, Default)]
@@ -18,7 +22,12 @@ pub(super) struct Acted {
 }
 
 /// Does the effects that are not in `skip`.
-pub(super) async fn act<W: World>(world: &W, pending: &[Pending], skip: &[String]) -> Acted {
+pub(super) async fn act<W: World>(
+    world: &W,
+    pending: &[Pending],
+    skip: &[String],
+    now: Timestamp,
+) -> Acted {
     let mut lanes: BTreeMap<&Lane, Vec<&Pending>> = BTreeMap::new();
     for effect in pending {
         lanes.entry(&effect.lane).or_default().push(effect);
@@ -29,7 +38,7 @@ pub(super) async fn act<W: World>(world: &W, pending: &[Pending], skip: &[String
     for lane in join_all(
         lanes
             .into_values()
-            .map(|effects| act_in_order(world, effects)),
+            .map(|effects| act_in_order(world, effects, now)),
     )
     .await
     {
@@ -40,7 +49,17 @@ pub(super) async fn act<W: World>(world: &W, pending: &[Pending], skip: &[String
     acted
 }
 
-async fn act_in_order<W: World>(world: &W, effects: Vec<&Pending>) -> Acted {
+/// Whether what a call needs may have been made so short a time ago that `SageMaker` does not find
+/// it yet: the page of `CreateEndpoint` says so and asks to try again. A rollout's ticks do.
+fn is_not_found_yet(pending: &Pending, error: &WorldError, follows: bool, now: Timestamp) -> bool {
+    let is_new = follows || now.duration_since(pending.at) < SHOWN_AFTER;
+    matches!(pending.lane, Lane::Rollout(_))
+        && error.kind == WorldErrorKind::Gone
+        && is_new
+        && !Mutation::TrustStale.is_on()
+}
+
+async fn act_in_order<W: World>(world: &W, effects: Vec<&Pending>, now: Timestamp) -> Acted {
     let mut acted = Acted::default();
     for effect in effects {
         match world.perform(&effect.effect).await {
@@ -55,7 +74,10 @@ async fn act_in_order<W: World>(world: &W, effects: Vec<&Pending>) -> Acted {
                 tracing::debug!(%error, "a deliberate bug");
                 acted.settled.push((effect.clone(), Outcome::Done));
             }
-            Err(error) if error.is_passing() => {
+            Err(error)
+                if error.is_passing()
+                    || is_not_found_yet(effect, &error, !acted.settled.is_empty(), now) =>
+            {
                 tracing::info!(effect = %effect.id, %error, "to be done later");
                 acted.waiting.push((effect.clone(), error));
                 break;

@@ -128,8 +128,8 @@ impl Effect {
         match self {
             Self::RegisterPackage(spec) => {
                 format!(
-                    "CreateModelPackage in {} as {:?}",
-                    spec.group, spec.approval
+                    "CreateModelPackage of {} in {} as {:?}",
+                    spec.job, spec.group, spec.approval
                 )
             }
             Self::SetApproval { arn, approval, .. } => {
@@ -166,7 +166,9 @@ impl Effect {
             Self::RequestRetraining(request) => {
                 format!("PutEvents: a retraining for {}", request.endpoint)
             }
-            Self::StartRetraining { pipeline, .. } => format!("StartPipelineExecution {pipeline}"),
+            Self::StartRetraining {
+                pipeline, token, ..
+            } => format!("StartPipelineExecution {pipeline} ({token})"),
             Self::Tell { notice, .. } => format!("Publish \"{}\"", notice.headline),
             Self::Announce { notice } => format!("PutEvents \"{}\"", notice.headline),
         }

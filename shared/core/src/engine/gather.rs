@@ -1,17 +1,22 @@
 //! Gathers the facts that a decision needs, independent questions side by side.
 
 use futures_util::future::join_all;
+use jiff::SignedDuration;
 
 use super::EngineError;
 use crate::case::Case;
 use crate::decide::{Input, needs};
-use crate::event::Kind;
+use crate::event::{Event, JobStatus, Kind};
 use crate::facts::Facts;
 use crate::ledger::{JobRecord, Snapshot};
+use crate::mutation::Mutation;
 use crate::world::{Answer, Question, World, WorldError, WorldErrorKind};
 
 /// How many times answers may lead to further questions: endpoint, config, model, package.
 const TURNS: u32 = 6;
+
+/// How much later than the change that it tells of an event's time may be.
+const SKEW: SignedDuration = SignedDuration::from_mins(2);
 
 /// Whether a decision knows what to make of it that AWS does not answer. A rollout that can't be
 /// tried out or watched doesn't hang for ever untold; and while a tick goes without the answer, the
@@ -63,8 +68,51 @@ pub(super) async fn gather<W: World>(
                 }
                 answer => answer.map_err(EngineError::Fact)?,
             };
+            if let Input::Event(event) = input
+                && lags(snapshot, event, &question, &answer)
+                && !Mutation::TrustStale.is_on()
+            {
+                return Err(EngineError::Fact(not_shown_yet(event, &question)));
+            }
             facts.add(question, answer);
         }
     }
     Ok(facts)
+}
+
+/// Whether an answer is of before what the event tells of: reads of `SageMaker` are consistent only
+/// in the end. An event that is late tells of less than the answer does, and the answer counts.
+fn lags(snapshot: &Snapshot, event: &Event, question: &Question, answer: &Answer) -> bool {
+    match (&event.kind, question, answer) {
+        (Kind::TrainingJob { .. }, Question::TrainingJob(_), Answer::TrainingJob(job)) => {
+            matches!(job.status, JobStatus::InProgress | JobStatus::Stopping)
+        }
+        (Kind::Package { arn, version, .. }, Question::Package { arn: of }, Answer::Missing) => {
+            // One that was known before was deleted since.
+            arn == of && !snapshot.head.approvals.contains_key(version)
+        }
+        (
+            Kind::Package { arn, approval, .. },
+            Question::Package { arn: of },
+            Answer::Package(package),
+        ) => arn == of && package.approval != *approval && package.modified + SKEW < event.at,
+        _ => false,
+    }
+}
+
+fn not_shown_yet(event: &Event, question: &Question) -> WorldError {
+    let (call, what) = match question {
+        Question::TrainingJob(job) => ("DescribeTrainingJob", job.to_string()),
+        Question::Package { arn } => ("DescribeModelPackage", arn.clone()),
+        _ => ("Describe", String::new()),
+    };
+    WorldError {
+        kind: WorldErrorKind::NotNow,
+        call: call.to_owned(),
+        message: format!(
+            "{what} is not shown yet as the event {} tells of it; the event is tried again. If it \
+             was deleted since, drop the event",
+            event.id
+        ),
+    }
 }

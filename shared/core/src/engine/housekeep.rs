@@ -7,7 +7,7 @@ use std::pin::pin;
 
 use futures_util::stream::{self, StreamExt as _};
 
-use super::{EngineError, Handled, session};
+use super::{EngineError, Handled, anchor, session};
 use crate::event::Event;
 use crate::ledger::Ledger;
 use crate::name::GroupName;
@@ -26,6 +26,7 @@ pub(super) async fn run<L: Ledger, W: World>(
     event: &Event,
     handled: &mut Handled,
 ) -> Result<(), EngineError> {
+    anchor::run(ledger, event).await;
     let mut groups = ledger.unfinished(MOST_GROUPS).await?;
     if groups.is_empty() {
         handled.nothing_because = Some("nothing is unfinished".to_owned());

@@ -32,6 +32,7 @@ pub(super) async fn route<L: Ledger, W: World>(
             }
             training_job(ledger, world, job, tags).await
         }
+        Kind::TrainingStarted { job, tags, .. } => training_job(ledger, world, job, tags).await,
         Kind::Package { group, .. } | Kind::Tick { group, .. } => Ok(Routed::To(group.clone())),
         Kind::Endpoint { endpoint, .. } | Kind::Alarm { endpoint, .. } => {
             of_endpoint(ledger, endpoint).await

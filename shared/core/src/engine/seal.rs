@@ -1,12 +1,16 @@
 //! Makes a commit of a decision: entries are chained, notices and effects get their ids, and all of
 //! it stays within its bounds.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
+use serde_json::json;
 
 use super::EngineError;
-use crate::audit::Context;
+use crate::audit::{Context, What};
 use crate::bounds::TRANSACTION_ITEMS;
 use crate::decision::{Decision, Note};
+use crate::head::Head;
 use crate::ledger::{AppliedPolicy, Commit, Lane, Pending};
 use crate::mutation::Mutation;
 use crate::name::EventId;
@@ -43,8 +47,9 @@ pub(super) fn seal(
         commit: applied.commit.as_deref(),
     };
     let mut effects = decision.effects;
-    let mut entries = Vec::with_capacity(decision.notes.len());
-    for note in decision.notes {
+    let notes = explained(decision.notes, &effects, &head);
+    let mut entries = Vec::with_capacity(notes.len());
+    for note in notes {
         let what = note.draft.what.word().to_owned();
         let Note { draft, about, tell } = note;
         let entry = head.tip.seal(&context, draft);
@@ -104,6 +109,50 @@ pub(super) fn seal(
         routes: decision.routes,
         dropped_routes: decision.dropped_routes,
         ..Commit::of(expected, head)
+    }
+}
+
+/// The notes with the calls that they led to, so that every change which AWS sees is found in the
+/// trail by the name of what was changed. Calls that no note is about get one of their own.
+fn explained(mut notes: Vec<Note>, effects: &[(Lane, Effect)], head: &Head) -> Vec<Note> {
+    if Mutation::DontExplain.is_on() {
+        return notes;
+    }
+    let mut calls: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    for (lane, effect) in effects {
+        let rollout = match lane {
+            Lane::Rollout(id) => Some(id),
+            _ => None,
+        };
+        let is_about = |note: &Note| rollout.is_none() || note.about.rollout.as_ref() == rollout;
+        let place = notes.iter().rposition(is_about).unwrap_or_else(|| {
+            notes.push(asks(rollout.and_then(|id| head.rollout(id))));
+            notes.len() - 1
+        });
+        calls.entry(place).or_default().push(effect.in_words());
+    }
+    for (place, calls) in calls {
+        let facts = &mut notes[place].draft.facts;
+        if let Some(facts) = facts.as_object_mut() {
+            facts.insert("calls".to_owned(), json!(calls));
+        } else {
+            *facts = json!({ "facts": facts, "calls": calls });
+        }
+    }
+    notes
+}
+
+/// A note for calls on the way to what was decided before.
+fn asks(rollout: Option<&Rollout>) -> Note {
+    let facts = json!({});
+    match rollout {
+        Some(rollout) => {
+            let (version, endpoint) = (rollout.candidate.version, &rollout.endpoint);
+            let phase = rollout.phase_word();
+            let why = format!("{version} on {endpoint} is {phase}: its next calls are asked for.");
+            Note::new(What::CallsAsked, why, facts).rollout(rollout)
+        }
+        None => Note::new(What::CallsAsked, "Calls are asked for.", facts),
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::act::act;
 use super::gather::gather;
@@ -141,6 +141,13 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
                 return Ok(round);
             }
         }
+        if Mutation::SettleBeforeAct.is_on() {
+            let now = now_of(self.event, snapshot.head.now);
+            let round = self.settle_first(snapshot, now).await?;
+            if !matches!(round, Round::Idle) {
+                return Ok(round);
+            }
+        }
         let settled = self.act(snapshot).await;
         if !settled.is_empty() {
             let round = self.settle(snapshot, &settled).await?;
@@ -190,7 +197,8 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
                 && settled.iter().all(|(known, _)| known.id != p.id)
         };
         let to_do: Vec<Pending> = snapshot.pending.iter().filter(is_to_do).cloned().collect();
-        let acted = act(self.world, &to_do, &self.waiting_ids()).await;
+        let now = now_of(self.event, snapshot.head.now);
+        let acted = act(self.world, &to_do, &self.waiting_ids(), now).await;
         let waiting = acted.waiting.into_iter().map(|(p, error)| (p.id, error));
         self.waiting.extend(waiting);
         settled.extend(acted.settled);
@@ -234,6 +242,23 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
             }
         }
         Ok(latest.map_or(Round::Idle, Round::Committed))
+    }
+
+    /// A deliberate bug: the calls of rollouts are settled, and then made.
+    async fn settle_first(
+        &mut self,
+        snapshot: &Snapshot,
+        now: Timestamp,
+    ) -> Result<Round, EngineError> {
+        let is_call =
+            |p: &&Pending| matches!(p.lane, Lane::Rollout(_)) && observe::may_be_done(snapshot, p);
+        let calls: Vec<Pending> = snapshot.pending.iter().filter(is_call).cloned().collect();
+        let early: Vec<_> = calls.iter().map(|p| (p.clone(), Outcome::Done)).collect();
+        let round = self.settle(snapshot, &early).await?;
+        if matches!(round, Round::Committed(_)) {
+            act(self.world, &calls, &[], now).await;
+        }
+        Ok(round)
     }
 
     /// Looks at the endpoints of rollouts whose calls were left by somebody who died or had to

@@ -2,6 +2,7 @@
 //! events that it would send.
 #![allow(clippy::unwrap_used)]
 
+mod approvers;
 mod bounds;
 mod chaos;
 mod contention;
@@ -12,6 +13,7 @@ mod housekeeping;
 mod judging;
 mod memory;
 mod observe;
+mod origin;
 mod retraining;
 mod slow;
 mod stories;

@@ -24,6 +24,7 @@ pub fn describe(event: &Event) -> String {
             }
             text
         }
+        Kind::TrainingStarted { job, by, .. } => format!("{by} started the training job {job}."),
         Kind::Package {
             group,
             version,

@@ -15,6 +15,7 @@ pub(super) fn kind(root: &Object<'_>, source: &str, detail_type: &str) -> Result
         "sagemakerprocessingjobstatechange" => processing_job,
         "sagemakermonitoringschedulestatechange" => monitoring_schedule,
         "sagemakermodelbuildingpipelineexecutionstatuschange" => execution,
+        "awsapicallviacloudtrail" => return super::call::kind(root, source, detail_type),
         other => return Ok(unhandled(source, detail_type, why_not(other))),
     };
     let detail = root.need_object("detail", "it holds what changed")?;

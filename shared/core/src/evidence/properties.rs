@@ -34,12 +34,16 @@ fn rule() -> impl Strategy<Value = Rule> {
     )
 }
 
-fn start() -> impl Strategy<Value = (Rule, Option<f64>, f64)> {
-    (rule(), prop::option::of(1e-6..0.999_999), 1.0..50.0)
+type Start = (Rule, Option<f64>, f64, Option<u8>);
+
+fn start() -> impl Strategy<Value = Start> {
+    let ceiling = prop::option::of(1e-6..0.999_999);
+    (rule(), ceiling, 1.0..50.0, prop::option::of(any::<u8>()))
 }
 
-fn fed((rule, ceiling, phi): (Rule, Option<f64>, f64), minutes: &[Minute]) -> Evidence {
+fn fed((rule, ceiling, phi, aim): Start, minutes: &[Minute]) -> Evidence {
     let mut evidence = Evidence::new(&rule, ceiling, phi);
+    evidence.aim = aim;
     for minute in minutes {
         evidence.add(minute);
     }
@@ -156,7 +160,7 @@ proptest! {
         guards in prop::collection::vec((prop::option::of(0.001..0.5), minutes(5_000)), 1..8),
     ) {
         let guards: Vec<Evidence> =
-            guards.iter().map(|(ceiling, minutes)| fed((rule, *ceiling, 1.0), minutes)).collect();
+            guards.iter().map(|(ceiling, minutes)| fed((rule, *ceiling, 1.0, None), minutes)).collect();
         let needed = (real(guards.len() as u64) / rule.alpha).ln();
         let objects = guards.iter().any(|g| g.harm() >= needed);
         match verdict(&rule, &guards) {

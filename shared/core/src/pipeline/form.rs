@@ -78,6 +78,14 @@ pub(super) const FORMS: &[Form] = &[
         },
     },
     Form {
+        name: "principal",
+        rule: "the ARN of an IAM principal or the name of a Studio user profile, * for any \
+               characters, without spaces",
+        pattern: "^[^\\s]+$",
+        length: (1, 2048),
+        check: |text| !text.chars().any(char::is_whitespace),
+    },
+    Form {
         name: "role-arn",
         rule: "the ARN of an IAM role, arn:aws:iam::<12 digits>:role/<name>",
         pattern: "^arn:aws[a-z-]*:iam::[0-9]{12}:role/[a-zA-Z0-9_+=,.@/-]+$",

@@ -119,6 +119,7 @@ lists! {
     security_groups "vpc-id" 1 5;
     s3_uris "s3-uri" 0 20;
     schedules "aws-name" 0 40;
+    principals "principal" 0 50;
 }
 
 pub(super) fn environment(_: &mut SchemaGenerator) -> Schema {

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::moves::Moves;
 use super::phases::{baking, prepared, promoting, reducing, smoke, smoke_question, step};
 use super::share::disturbed;
-use super::{Cause, Phase, Reason, Rollout, finish, judge, observe, past, silence, undo};
+use super::{Cause, Phase, Reason, Rollout, asked, finish, judge, observe, past, silence, undo};
 use crate::audit::What;
 use crate::decision::Note;
 use crate::event::EndpointStatus;
@@ -56,6 +56,7 @@ pub fn advance(
         }
         Known::Is(endpoint) => endpoint,
     };
+    asked::exists(rollout, endpoint);
     let question = judge::minutes_question(rollout, now);
     match question.and_then(|question| facts.answer(&question)) {
         Some(Answer::Refused(error)) => {
@@ -104,6 +105,7 @@ pub fn advance(
             break;
         }
     }
+    asked::note(rollout, endpoint, &moves);
     moves
 }
 
@@ -118,7 +120,9 @@ fn stop_if_broken(
 ) {
     if endpoint.status != EndpointStatus::InService {
         turn(rollout, endpoint, facts, now, reject, moves);
-    } else if let Some(what) = disturbed(rollout, endpoint) {
+    } else if let Some(what) = disturbed(rollout, endpoint)
+        && !asked::is_of_before(rollout, endpoint)
+    {
         finish::foreign(rollout, endpoint, what, now, moves);
     }
 }
@@ -183,9 +187,12 @@ pub fn resume(rollout: &mut Rollout, facts: &Facts, now: Timestamp) -> Moves {
     let mut moves = Moves::default();
     if let Some(endpoint) = facts.endpoint(&rollout.endpoint).is()
         && endpoint.status == EndpointStatus::InService
-        && let Some(what) = disturbed(rollout, endpoint)
     {
-        finish::foreign(rollout, endpoint, what, now, &mut moves);
+        if let Some(what) = disturbed(rollout, endpoint) {
+            finish::foreign(rollout, endpoint, what, now, &mut moves);
+        } else {
+            asked::anew(rollout, endpoint);
+        }
     }
     moves
 }
@@ -276,9 +283,13 @@ fn endpoint_is_gone(
     reject: bool,
     moves: &mut Moves,
 ) {
+    let is_first = rollout.incumbent.is_none();
+    // It has not been created yet, or is not shown yet.
+    let is_to_come = matches!(rollout.phase, Phase::Preparing) && busy;
+    if is_first && (is_to_come || asked::is_not_shown_yet(rollout)) {
+        return;
+    }
     match (&rollout.phase, &rollout.incumbent) {
-        // It has not been created yet.
-        (Phase::Preparing, None) if busy => {}
         (Phase::RollingBack { why, .. }, None) => {
             let why = why.clone();
             finish::rolled_back(rollout, why, now, reject, moves);

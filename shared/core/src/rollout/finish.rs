@@ -276,9 +276,11 @@ pub(super) fn clean_up_candidate(rollout: &Rollout, moves: &mut Moves) {
     if !rollout.alone.is_empty() || rollout.all_traffic_since().is_some() {
         delete_config(&rollout.final_config, moves);
     }
-    moves.effects.push(Effect::DeleteModel {
-        name: rollout.model.clone(),
-    });
+    if !Mutation::LeaveModel.is_on() {
+        moves.effects.push(Effect::DeleteModel {
+            name: rollout.model.clone(),
+        });
+    }
 }
 
 fn delete_config(name: &str, moves: &mut Moves) {

@@ -5,11 +5,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Against, Crossed, JudgedMinute, Phase, Rollout, kept_minutes, past};
 use crate::evidence::{
-    Counts, Evidence, Minute, Rule, Verdict, dispersion, verdict, verdict_alone,
+    Counts, Evidence, Minute, Outlook, Rule, Verdict, dispersion, needed, verdict, verdict_alone,
 };
 use crate::facts::Facts;
 use crate::mutation::Mutation;
-use crate::pipeline::{GuardMetric, Stage};
+use crate::pipeline::{GuardMetric, OnLowTraffic, Stage};
 use crate::world::{MinuteCounts, Question, WorldError};
 
 /// The most minutes that one question asks for; the rest is asked for by the next tick.
@@ -59,6 +59,41 @@ pub(super) fn rule(rollout: &Rollout, against: Against) -> Rule {
 /// Evidence without a minute yet, its dispersion fixed by the champion's history.
 pub(super) fn fresh_evidence(stage: &Stage, history: &[Vec<Counts>]) -> Vec<Evidence> {
     evidence_by(stage, history, |_| Rule::beside(&stage.judge))
+}
+
+/// The same, aimed at what the stage's steps can find by the traffic of that history.
+pub(super) fn aimed_evidence(stage: &Stage, history: &[Vec<Counts>]) -> Vec<Evidence> {
+    let evidence = fresh_evidence(stage, history);
+    let needed = needed(&Rule::beside(&stage.judge), evidence.len());
+    let aimed = evidence.into_iter().enumerate().map(|(g, evidence)| {
+        match history.get(g).and_then(|h| Outlook::traffic(h)) {
+            Some((requests, rate)) => evidence.aimed(&outlook(stage, requests, rate), needed),
+            None => evidence,
+        }
+    });
+    aimed.collect()
+}
+
+/// A step lasts until it has its time and its requests.
+fn outlook(stage: &Stage, requests: f64, rate: f64) -> Outlook {
+    let strategy = &stage.strategy;
+    let longest = match strategy.on_low_traffic {
+        OnLowTraffic::Hold => f64::INFINITY,
+        _ => f64::from(strategy.longest_minutes()),
+    };
+    let warmup = f64::from(stage.judge.warmup_minutes);
+    let steps = strategy.canary.iter().map(|percent| {
+        let share = f64::from(*percent) / 100.0;
+        #[allow(clippy::cast_precision_loss)]
+        let fill = strategy.min_requests as f64 / (requests * share);
+        let minutes = fill.min(longest).max(f64::from(strategy.minutes));
+        (share, (minutes - warmup).max(0.0))
+    });
+    Outlook {
+        requests,
+        rate,
+        steps: steps.collect(),
+    }
 }
 
 /// Evidence against the past: what is tolerated comes from the past, and "safe" rules out half as

@@ -443,6 +443,7 @@ fn observation(
         weights: vec![(now, share)],
         went_back_by_own_config: false,
         told_of_wait: false,
+        asked: None,
         unanswered: None,
     }
 }

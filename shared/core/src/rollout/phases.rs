@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::moves::Moves;
 use super::share::{share_before, share_before_all, share_of, shift};
-use super::{ATTEMPTS, Cause, Phase, Reason, Rollout, finish, judge, undo};
+use super::{ATTEMPTS, Cause, Phase, Reason, Rollout, asked, finish, judge, undo};
 use crate::audit::What;
 use crate::decision::Note;
 use crate::evidence::Verdict;
@@ -60,6 +60,9 @@ pub(super) fn prepared(
             )
             .rollout(rollout),
         );
+        return;
+    }
+    if asked::is_of_before(rollout, endpoint) {
         return;
     }
     let came_back = rollout
@@ -250,6 +253,9 @@ fn has_share(
     }
     if Mutation::IgnoreForeignWeights.is_on() && share != Some(before) {
         return true;
+    }
+    if asked::is_of_before(rollout, endpoint) {
+        return false;
     }
     if is_confirmed || share != Some(before) {
         finish::foreign(rollout, endpoint, "its weights", now, moves);
@@ -560,6 +566,11 @@ fn reduce(rollout: &Rollout, endpoint: &Endpoint, moves: &mut Moves) {
     let count = endpoint
         .variant(&rollout.canary)
         .map_or(1, |v| v.desired_count.max(1));
+    let at_start = rollout.incumbent.as_ref().map(|i| i.count);
+    let count = match at_start.filter(|_| Mutation::ForgetScaling.is_on()) {
+        Some(at_start) => at_start,
+        None => count,
+    };
     moves
         .effects
         .push(Effect::CreateEndpointConfig(Box::new(ConfigSpec {
@@ -568,7 +579,8 @@ fn reduce(rollout: &Rollout, endpoint: &Endpoint, moves: &mut Moves) {
             variants: vec![VariantSpec {
                 name: rollout.final_variant.clone(),
                 model: rollout.model.clone(),
-                like: Some(rollout.canary.clone()),
+                like: Some(rollout.canary.clone())
+                    .filter(|_| !Mutation::ForgetVariantSettings.is_on()),
                 instance: None,
                 count,
                 weight: 100,
@@ -599,6 +611,9 @@ pub(super) fn reducing(
         {
             finish::done(rollout, now, moves);
         }
+        return;
+    }
+    if asked::is_of_before(rollout, endpoint) {
         return;
     }
     if endpoint.config != rollout.config || since.is_some() {

@@ -4,10 +4,10 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::moves::Moves;
-use super::{Cause, Phase, Reason, Rollout, finish, observe};
+use super::{Cause, Phase, Reason, Rollout, finish, observe, undo};
 use crate::audit::What;
 use crate::decision::Note;
-use crate::world::{Effect, WorldError};
+use crate::world::{Effect, WorldError, WorldErrorKind};
 
 /// Notes that AWS refused a call. Where nothing has moved yet the rollout ends; where it has, the
 /// next look sees what is missing and asks again, a bounded number of times.
@@ -31,6 +31,11 @@ pub fn effect_failed(
         )
         .rollout(rollout),
     );
+    let is_gone = error.kind == WorldErrorKind::Gone;
+    if !is_gone {
+        // What was not changed is shown as it was.
+        rollout.asked = None;
+    }
     let is_first_step = matches!(
         effect,
         Effect::StartTicks { .. }
@@ -39,6 +44,15 @@ pub fn effect_failed(
             | Effect::CreateEndpoint { .. }
     );
     match (&rollout.phase, effect) {
+        // Somebody else may have found it, and the endpoint be on its way: a look tells.
+        (Phase::Preparing, _) if is_first_step && is_gone => {
+            let sentence = format!("AWS refused {}: {}", error.call, error.message);
+            let why = Reason {
+                cause: Cause::Deployment,
+                sentence,
+            };
+            undo::roll_back(rollout, why, now, &mut moves);
+        }
         (Phase::Preparing, _) if is_first_step => {
             moves.cancel = true;
             let sentence = format!("AWS refused {}: {}", error.call, error.message);

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::finish::{anew, serving};
 use super::names::{rollout_id, stem};
-use super::{HISTORY_MINUTES, Incumbent, Phase, Rollout, judge};
+use super::{Asked, HISTORY_MINUTES, Incumbent, Phase, Rollout, judge};
 use crate::audit::What;
 use crate::candidate::Candidate;
 use crate::decision::Note;
@@ -24,6 +24,10 @@ use crate::name::GroupName;
 use crate::notice::Severity;
 use crate::pipeline::Stage;
 use crate::world::{ConfigSpec, Effect, Endpoint, ModelSpec, Question, VariantSpec};
+
+/// A package that was made or approved less than this ago may be shown as it was before: reads of
+/// `SageMaker` are consistent only in the end, and events' times are not exact.
+const SHOWN_AFTER: SignedDuration = SignedDuration::from_mins(5);
 
 /// What became of a candidate whose turn it was.
 pub enum Start {
@@ -90,7 +94,7 @@ pub fn start(
 ) -> Start {
     let candidate = &waiting.candidate;
     if let Err(stop) = may_serve(candidate, stage, facts) {
-        return stop;
+        return unless_new(stop, candidate, now);
     }
     let served = match facts.endpoint(&stage.endpoint) {
         Known::NotAsked => return Start::Unknown,
@@ -136,8 +140,13 @@ pub fn start(
         None => Vec::new(),
     };
     let replaces = incumbent.is_some() && (waiting.urgent || is_unapproved(champion, facts));
+    let of = facts.endpoint(&stage.endpoint).is().map(|e| e.modified);
     let rollout = Rollout {
         replaces,
+        asked: Some(Asked {
+            of: of.flatten(),
+            looks: 0,
+        }),
         ..new_rollout(waiting, group, stage, incumbent, history, now)
     };
     let effects = first_calls(&rollout, group, applied, instance_type.as_deref());
@@ -179,6 +188,18 @@ pub fn start(
         vec![why],
     );
     Start::Started(Box::new(rollout), effects, Box::new(note))
+}
+
+/// A refusal, unless its package is so new that it may be shown as it was before.
+fn unless_new(stop: Start, candidate: &Candidate, now: Timestamp) -> Start {
+    let is_new = now.duration_since(candidate.approved_at) < SHOWN_AFTER;
+    match stop {
+        Start::Refused(_) if is_new && !Mutation::TrustStale.is_on() => Start::Wait(format!(
+            "The package {} is not shown as Approved yet.",
+            candidate.package
+        )),
+        stop => stop,
+    }
 }
 
 /// Refuses a candidate, and tells people why.
@@ -283,7 +304,7 @@ fn new_rollout(
         ended: None,
         attempts: 1,
         refused: None,
-        evidence: judge::fresh_evidence(stage, &history),
+        evidence: judge::aimed_evidence(stage, &history),
         alone: Vec::new(),
         past: None,
         crossed: None,
@@ -294,6 +315,7 @@ fn new_rollout(
         weights: Vec::new(),
         went_back_by_own_config: false,
         told_of_wait: false,
+        asked: None,
         unanswered: None,
         incumbent,
     }
@@ -447,7 +469,11 @@ fn first_calls(
     let model = Effect::CreateModel(Box::new(ModelSpec {
         name: rollout.model.clone(),
         package: rollout.candidate.package.clone(),
-        like: rollout.incumbent.as_ref().map(|i| i.model.clone()),
+        like: rollout
+            .incumbent
+            .as_ref()
+            .filter(|_| !Mutation::ForgetModelSettings.is_on())
+            .map(|i| i.model.clone()),
         role: serve.role.clone(),
         vpc: serve.vpc.clone(),
         network_isolation: serve.network_isolation,
@@ -472,6 +498,7 @@ fn first_calls(
         count: rollout
             .incumbent
             .as_ref()
+            .filter(|_| !Mutation::ResetCount.is_on())
             .map_or(floor, |i| i.count.max(floor)),
         weight: 100,
         model_download_seconds: serve.model_download_seconds,
@@ -493,7 +520,7 @@ fn first_calls(
     };
     let config = Effect::CreateEndpointConfig(Box::new(ConfigSpec {
         name: rollout.config.clone(),
-        like,
+        like: like.filter(|_| !Mutation::ForgetSettings.is_on()),
         variants,
         tags: tags.clone(),
     }));

@@ -78,6 +78,7 @@ fn canary(plan: &Stage) -> Rollout {
         weights: vec![(at(0), 10)],
         went_back_by_own_config: false,
         told_of_wait: false,
+        asked: None,
         unanswered: None,
     }
 }

@@ -5,13 +5,13 @@ use serde_json::json;
 
 use super::moves::Moves;
 use super::share::{share_of, shift};
-use super::{Phase, Reason, Rollout, UNDO_ATTEMPTS, Undo, finish, judge, start};
+use super::{Phase, Reason, Rollout, UNDO_ATTEMPTS, Undo, asked, finish, judge, start};
 use crate::audit::What;
 use crate::decision::Note;
 use crate::event::EndpointStatus;
 use crate::mutation::Mutation;
 use crate::notice::Severity;
-use crate::world::{ConfigSpec, Effect, Endpoint};
+use crate::world::{ConfigSpec, Effect, Endpoint, VariantSpec};
 
 /// Takes a rollout back: from now on its looks lead to the champion. What was asked for before is
 /// not wanted any more.
@@ -102,6 +102,9 @@ pub(super) fn look(
         });
         return;
     };
+    if asked::is_of_before(rollout, endpoint) {
+        return;
+    }
     let is_reduced = endpoint.config == rollout.final_config;
     if endpoint.config == incumbent.config || endpoint.config == rollout.back_config() {
         rollout.went_back_by_own_config = endpoint.config == rollout.back_config();
@@ -124,12 +127,18 @@ pub(super) fn look(
             shift(rollout, 0, moves);
         }
     } else if !is_spent(rollout, now, moves) {
-        restore(rollout, &incumbent, is_reduced, moves);
+        restore(rollout, endpoint, &incumbent, is_reduced, moves);
     }
 }
 
 /// Asks for the champion alone, with its present count.
-fn restore(rollout: &Rollout, incumbent: &super::Incumbent, is_reduced: bool, moves: &mut Moves) {
+fn restore(
+    rollout: &Rollout,
+    endpoint: &Endpoint,
+    incumbent: &super::Incumbent,
+    is_reduced: bool,
+    moves: &mut Moves,
+) {
     let keeps_variant = !is_reduced || rollout.final_variant == incumbent.variant;
     if keeps_variant {
         // The variant is in both configs, so it keeps its count and, alone, all the weight.
@@ -149,7 +158,13 @@ fn restore(rollout: &Rollout, incumbent: &super::Incumbent, is_reduced: bool, mo
         .push(Effect::CreateEndpointConfig(Box::new(ConfigSpec {
             name: rollout.back_config(),
             like: Some(incumbent.config.clone()),
-            variants: vec![start::champion_variant(incumbent)],
+            variants: vec![VariantSpec {
+                // What serves may have been scaled since the champion went.
+                count: endpoint
+                    .variant(&rollout.final_variant)
+                    .map_or(incumbent.count, |v| v.desired_count.max(1)),
+                ..start::champion_variant(incumbent)
+            }],
             tags: std::collections::BTreeMap::new(),
         })));
     moves.effects.push(Effect::UpdateEndpoint {

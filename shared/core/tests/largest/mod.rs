@@ -11,11 +11,11 @@ use tidegate_core::event::Approval;
 use tidegate_core::evidence::{Counts, Evidence, MOST_COUNT, Minute, Rule};
 use tidegate_core::gate::Metrics;
 use tidegate_core::head::{Champion, Head, Waiting};
-use tidegate_core::name::{EndpointName, PackageVersion, RolloutId, StageName};
+use tidegate_core::name::{EndpointName, JobName, PackageVersion, RolloutId, StageName};
 use tidegate_core::pipeline::{Policy, Stage, parse};
 use tidegate_core::rollout::{
-    HISTORY_MINUTES, Incumbent, JudgedMinute, MOST_WEIGHTS, Past, Phase, Reason, Rollout, Source,
-    kept_minutes,
+    Asked, HISTORY_MINUTES, Incumbent, JudgedMinute, MOST_WEIGHTS, Past, Phase, Reason, Rollout,
+    Source, kept_minutes,
 };
 
 /// Numbers that look random, the same in each run.
@@ -193,6 +193,10 @@ pub(crate) fn rollout(dice: &mut Dice, stage: &Stage) -> Rollout {
         went_back_by_own_config: true,
         told_of_wait: true,
         unanswered: None,
+        asked: Some(Asked {
+            of: Some(start()),
+            looks: 5,
+        }),
     }
 }
 
@@ -243,6 +247,11 @@ pub(crate) fn head(dice: &mut Dice, policy: &Policy) -> Head {
         let version = PackageVersion(u32::MAX - n);
         head.remember_approval(version, Approval::PendingManualApproval, start());
         head.is_known_finding(&dice.word(395));
+        head.remember_gated(version);
+        for _ in 0..5 {
+            head.vote(version, &dice.word(60));
+        }
+        head.remember_creator(JobName::parse(&dice.word(63)).unwrap(), &dice.word(60));
     }
     head
 }

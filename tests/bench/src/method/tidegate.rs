@@ -1,14 +1,15 @@
-//! Our judge, used as the rollout uses it: dispersion from the champion's history, each minute
+//! Our judge, used as the rollout uses it: dispersion and aim from the champion's history, each minute
 //! taken once, those in which only one variant had requests together with what follows, a verdict
 //! after each; the first one that says roll back counts.
 
 use tidegate_core::evidence::{
-    Evidence, Minute, Rule, Verdict, dispersion, tolerated_against_history, verdict, verdict_alone,
+    Counts, Evidence, Minute, Outlook, Rule, Verdict, dispersion, needed,
+    tolerated_against_history, verdict, verdict_alone,
 };
 use tidegate_core::pipeline::Judge;
 
 use super::Watch;
-use crate::scenario::{Baseline, Scenario};
+use crate::scenario::{Baseline, Scenario, WEIGHTS};
 use crate::world::Past;
 
 /// The objective of the scenarios without a live baseline.
@@ -33,6 +34,7 @@ impl Tidegate {
         } else {
             Rule::beside(&Judge::default())
         };
+        let needed = needed(&rule, past.history.len());
         let evidence = past
             .history
             .iter()
@@ -43,7 +45,11 @@ impl Tidegate {
                     let days = past.days.get(g).map(Vec::as_slice);
                     Evidence::new(&against_history(&rule, days), Some(CEILING), phi)
                 } else {
-                    Evidence::new(&rule, None, phi)
+                    let evidence = Evidence::new(&rule, None, phi);
+                    match outlook(scenario, history) {
+                        Some(outlook) => evidence.aimed(&outlook, needed),
+                        None => evidence,
+                    }
                 }
             })
             .collect();
@@ -55,7 +61,18 @@ impl Tidegate {
     }
 }
 
-fn against_history(rule: &Rule, days: Option<&[tidegate_core::evidence::Counts]>) -> Rule {
+/// What the steps can find, by the champion's history: the bench has no smallest number of requests.
+fn outlook(scenario: &Scenario, history: &[Counts]) -> Option<Outlook> {
+    let (requests, rate) = Outlook::traffic(history)?;
+    let minutes = f64::from(scenario.step_minutes);
+    Some(Outlook {
+        requests,
+        rate,
+        steps: WEIGHTS.map(|weight| (weight, minutes)).to_vec(),
+    })
+}
+
+fn against_history(rule: &Rule, days: Option<&[Counts]>) -> Rule {
     let tolerated_ratio = tolerated_against_history(rule.tolerated_ratio, days);
     Rule {
         tolerated_ratio,
@@ -88,7 +105,6 @@ impl Watch for Tidegate {
 mod tests {
     use super::*;
     use crate::scenario::catalogue;
-    use tidegate_core::evidence::Counts;
 
     #[test]
     fn it_rolls_back_when_the_canary_has_more_than_its_share() {

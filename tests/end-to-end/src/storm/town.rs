@@ -137,7 +137,14 @@ impl Town {
     async fn prepare(&self, group: String) -> Result<()> {
         let text = policy(&group);
         let policy = pipeline::parse(&text, &group).context("the storm's policy")?;
-        Box::pin(apply(&self.ledger, policy, "the storm", None, Timestamp::now())).await?;
+        Box::pin(apply(
+            &self.ledger,
+            policy,
+            "the storm",
+            None,
+            Timestamp::now(),
+        ))
+        .await?;
         let client = &self.clients.sagemaker;
         let made = client.create_model_package_group();
         made.model_package_group_name(&group).send().await?;

@@ -13,6 +13,7 @@ impl Story {
         self.teller
             .act(6, "the audit trail is whole, and a changed entry is caught");
         self.verify().await?;
+        self.explained().await?;
         self.nothing_is_left().await?;
         self.conformance().await?;
 
@@ -59,6 +60,29 @@ impl Story {
         self.check(code == 1, "the change is caught")?;
         let (code, _) = self.world.tidegate(&["audit", "verify", PROJECT]).await?;
         self.check(code == 0, "put back, the trail is whole again")
+    }
+
+    /// Who asks where the champion comes from is told, down to its data.
+    async fn explained(&mut self) -> Result<()> {
+        let champion = format!("{PROJECT}/5");
+        let before = format!("{PROJECT}/2");
+        self.say("you", &format!("tidegate lineage {champion}"))
+            .await?;
+        let (code, tree) = self.world.tidegate(&["lineage", &champion]).await?;
+        self.teller.plain(&tree);
+        let is_told = code == 0 && tree.contains("data ") && !tree.contains("not recorded");
+        self.check(
+            is_told,
+            "the champion is traced down to the versions of its data",
+        )?;
+        self.say("you", &format!("tidegate diff {before} {champion}"))
+            .await?;
+        let (code, diff) = self.world.tidegate(&["diff", &before, &champion]).await?;
+        self.teller.plain(&diff);
+        self.check(
+            code == 0 && diff.contains("metric"),
+            "what it differs in from the champion before is told",
+        )
     }
 
     async fn nothing_is_left(&mut self) -> Result<()> {

@@ -29,7 +29,7 @@ impl Town {
     }
 
     /// The rollout of an endpoint, if one is under way.
-    pub(super) fn rollout_of(&self, endpoint: &str) -> Option<Rollout> {
+    pub(crate) fn rollout_of(&self, endpoint: &str) -> Option<Rollout> {
         let group = self.group(self.plan_of(endpoint));
         let partition = self.books.groups.get(&group)?;
         let mut all = partition.head.rollouts.values();
@@ -89,6 +89,21 @@ impl Town {
         });
         self.hold(Invariant::RollbackUnblocked, first_calls, || {
             format!("{name} goes back by a deployment before the canary's traffic is taken away")
+        });
+        // What serves goes only once the candidate has stood its bake.
+        let goes = rollout
+            .as_ref()
+            .filter(|r| r.has_canary() && r.is_running());
+        let model = goes.and_then(|r| r.incumbent.as_ref()).map(|i| &i.model);
+        let has = |model: &String| {
+            let specs = self.aws.shelf.get(config);
+            specs.is_some_and(|c| c.variants.iter().any(|v| v.model == *model))
+        };
+        let is_late = goes
+            .is_some_and(|r| matches!(r.phase, Phase::Reducing { .. } | Phase::RollingBack { .. }));
+        let keeps = is_late || model.is_none_or(has);
+        self.hold(Invariant::AlwaysServed, keeps, || {
+            format!("{name} is updated to {config}, without its champion")
         });
         let is_of_candidate =
             rollout.is_some_and(|r| r.config == config || r.final_config == config);

@@ -49,7 +49,7 @@ impl Look<'_> {
 impl Town {
     /// Writes a commit if DynamoDB's conditions hold, and looks at what it changes.
     pub(crate) fn commit(&mut self, group: &GroupName, commit: &Commit) -> Result<(), CommitError> {
-        if let Some(refusal) = self.books.refuses(group, commit) {
+        if let Some(refusal) = self.books.refuses(group, commit, self.now) {
             return Err(refusal);
         }
         for pending in &commit.add {
@@ -68,7 +68,8 @@ impl Town {
             group,
         };
         look.all();
-        self.books.write(group, commit);
+        let now = self.now;
+        self.books.write(group, commit, now);
         self.note_champions(commit);
         Ok(())
     }
@@ -160,6 +161,12 @@ impl Look<'_> {
     fn is_marked(&mut self) {
         let read = |e: &Entry| e.read().ok();
         for entry in self.commit.entries.iter().filter_map(read) {
+            let calls = entry.facts.get("calls").and_then(|c| c.as_array());
+            let lines = calls.into_iter().flatten().filter_map(|c| c.as_str());
+            if !entry.why.is_empty() {
+                let named = lines.map(str::to_owned);
+                self.before.memory.explained.extend(named);
+            }
             let is_of_event = matches!(
                 entry.what,
                 What::ApprovalSeen | What::CandidateGated | What::AlarmSeen | What::ViolationSeen
@@ -171,12 +178,9 @@ impl Look<'_> {
                 });
             }
         }
-        let is_new = self
-            .commit
-            .seen
-            .as_ref()
-            .is_none_or(|e| !self.before.seen.contains(e));
         let seen = self.commit.seen.clone();
+        let events = &mut self.before.memory.events;
+        let is_new = seen.clone().is_none_or(|e| events.insert(e));
         self.hold(Invariant::OncePerEvent, is_new, || {
             format!("{seen:?} took effect twice")
         });

@@ -50,6 +50,8 @@ pub struct Plan {
     pub traffic: u64,
     /// Whether people made the last stage's endpoint before.
     pub is_adopted: bool,
+    /// Whether the policy says the instances of the last stage.
+    pub says_instance: bool,
 }
 
 /// What people change of a policy later.
@@ -158,15 +160,19 @@ impl Plan {
         } else {
             self.stage_word(stage)
         };
+        let instance = if is_last && !self.says_instance {
+            String::new()
+        } else {
+            let count = stage + 1;
+            format!("instance = {{ type = \"ml.m5.large\", count = {count} }}\n")
+        };
         let shares: Vec<String> = self.canary.iter().map(u8::to_string).collect();
         let _ = write!(
             text,
-            "\n[[stage]]\nname = \"{name}\"\nendpoint = \"{}\"\n\
-             instance = {{ type = \"ml.m5.large\", count = {} }}\n\
+            "\n[[stage]]\nname = \"{name}\"\nendpoint = \"{}\"\n{instance}\
              strategy = {{ canary = [{}], minutes = {}, min_requests = {}, on_low_traffic = \"{}\" }}\n\
              bake_minutes = {}\nwatch_minutes = {}\n",
             self.endpoint(stage),
-            stage + 1,
             shares.join(", "),
             self.minutes,
             self.min_requests,

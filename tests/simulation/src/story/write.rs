@@ -37,6 +37,7 @@ pub(super) fn story(seed: u64) -> Story {
 }
 
 fn plan(index: usize, is_plain: bool, dice: &mut Dice) -> Plan {
+    let is_adopted = dice.chance(250);
     Plan {
         index,
         stages: dice.pick(&[1, 1, 1, 2, 2, 3]),
@@ -71,7 +72,8 @@ fn plan(index: usize, is_plain: bool, dice: &mut Dice) -> Plan {
         } else {
             dice.pick(&[150, 400, 900])
         },
-        is_adopted: dice.chance(250),
+        is_adopted,
+        says_instance: !is_adopted || dice.chance(500),
     }
 }
 
@@ -108,7 +110,10 @@ fn trainings(plan: &Plan, is_plain: bool, dice: &mut Dice, acts: &mut Vec<Act>) 
                 },
             ));
         }
-        at += if is_plain {
+        at += if dice.chance(60) {
+            // As long after the one before as a dead letter is kept.
+            i64_of(dice.between(10 * 86_400, 13 * 86_400))
+        } else if is_plain {
             3 * DAY + i64_of(dice.below(3_600))
         } else if dice.chance(400) {
             // In the middle of the rollout before.
@@ -162,7 +167,7 @@ fn deed(plan: &Plan, job: u32, moments: &[(i64, u32)], dice: &mut Dice) -> What 
         fault,
         minutes: i64_of(dice.between(3, longest)),
     };
-    match dice.below(100) {
+    match dice.below(106) {
         0..25 => What::Decide {
             job: if dice.chance(700) {
                 job
@@ -205,7 +210,9 @@ fn deed(plan: &Plan, job: u32, moments: &[(i64, u32)], dice: &mut Dice) -> What 
         81..85 => spell(Fault::Quota, dice, 40),
         85..90 => spell(Fault::MetricGap, dice, 60),
         90..93 => spell(Fault::Quiet, dice, 240),
-        _ => spell(Fault::Stopped, dice, 300),
+        93..100 => spell(Fault::Stopped, dice, 300),
+        100..103 => spell(Fault::MetricsDown, dice, 90),
+        _ => spell(Fault::Raced, dice, 30),
     }
 }
 
@@ -229,6 +236,10 @@ fn weather(is_plain: bool, dice: &mut Dice) -> Weather {
         (Fault::TickDoubled, 100),
         (Fault::TickLate, 50),
         (Fault::TickLost, 100),
+        (Fault::TickSkew, 100),
+        (Fault::StaleDescribe, 200),
+        (Fault::NotYet, 60),
+        (Fault::Redelivered, 60),
     ];
     let of_sagemaker = [
         (Fault::Undone, 60),

@@ -36,6 +36,10 @@ impl Town {
                 let name = self.plan(plan).endpoint(stage);
                 let done = self.shift(By::People, &name, &BTreeMap::new(), Some(count));
                 if done.is_ok() {
+                    let now = self.now;
+                    if let Some(place) = self.aws.endpoints.get_mut(&name) {
+                        place.scaled_at = now;
+                    }
                     self.tally.count(Fault::Scales);
                     self.say(|| format!("== {name} is scaled to {count} instances"));
                 }
@@ -133,6 +137,7 @@ impl Town {
         self.aws.made_from.insert("theirs".to_owned(), None);
         self.aws.shelf.insert(config.name.clone(), config.clone());
         self.aws.configs.insert(config.name.clone(), config.clone());
+        self.people_made(&config);
         if self
             .update_endpoint(By::People, &name, &config.name, false)
             .is_ok()
@@ -249,16 +254,19 @@ impl Town {
         self.aws.made_from.insert("theirs".to_owned(), None);
         self.aws.shelf.insert(config.name.clone(), config.clone());
         self.aws.configs.insert(config.name.clone(), config.clone());
+        self.people_made(&config);
         let mut place = Place::new(Endpoint {
             name: endpoint,
             status: EndpointStatus::InService,
             config: config.name.clone(),
             pending_config: None,
             failure: None,
+            modified: Some(self.time()),
             variants: config.variants.iter().map(fresh).collect(),
         });
         place.has_served = true;
         self.aws.endpoints.insert(name.clone(), place);
+        self.note_settings(&name, true);
         self.share_traffic(&name);
         self.say(|| format!("== {name} serves already"));
     }

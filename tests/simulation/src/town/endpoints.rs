@@ -102,12 +102,15 @@ impl Town {
         }
         self.may_deploy(By::Us, config, call)?;
         self.check_deployment(name.as_str(), config);
+        self.is_thing_explained(call, &[name.as_str(), config]);
+        self.endpoint_was(name.as_str());
         let place = Place::new(Endpoint {
             name: name.clone(),
             status: EndpointStatus::Creating,
             config: config.to_owned(),
             pending_config: None,
             failure: None,
+            modified: Some(self.time()),
             variants: Vec::new(),
         });
         self.aws.endpoints.insert(name.to_string(), place);
@@ -135,7 +138,11 @@ impl Town {
         self.may_deploy(by, config, call)?;
         if by == By::Us {
             self.check_deployment(name, config);
+            self.is_thing_explained(call, &[name, config]);
+            self.check_settings(name, config);
+            self.check_capacity(name, config, retain);
         }
+        self.endpoint_was(name);
         let (end, after) = self.prospects(by, name, config);
         if let Some(place) = self.aws.endpoints.get_mut(name) {
             place.foreign = (by == By::People).then(|| config.to_owned());
@@ -163,6 +170,10 @@ impl Town {
         self.must_be_in_service(name, call)?;
         if by == By::Us {
             self.check_shift(name, weights);
+            let shares: Vec<String> = weights.iter().map(|(v, w)| format!("{v} {w} %")).collect();
+            let mut names = vec![name];
+            names.extend(shares.iter().map(String::as_str));
+            self.is_thing_explained(call, &names);
         }
         let generation = self.aws.endpoints[name].generation;
         let key = mix(hash(name), generation);
@@ -172,6 +183,7 @@ impl Town {
             ChangeEnd::Well
         };
         let after = 5_000 + i64::try_from(self.luck(key, 90_000)).unwrap_or_default();
+        self.endpoint_was(name);
         let Some(place) = self.aws.endpoints.get_mut(name) else {
             return Ok(());
         };
@@ -220,6 +232,10 @@ impl Town {
             by == By::People || !had_users,
             || format!("{name} was deleted although it serves users"),
         );
+        if by == By::Us {
+            self.is_thing_explained(call, &[name]);
+        }
+        self.endpoint_was(name);
         let config = self.aws.endpoints[name].is.config.clone();
         let change = Change {
             kind: ChangeKind::Delete,
@@ -262,13 +278,15 @@ impl Town {
 
     /// A change is over.
     pub(crate) fn arrive(&mut self, name: &str, generation: u64) {
+        let place = self.aws.endpoints.get(name);
+        if place.is_none_or(|p| p.generation != generation) {
+            return;
+        }
+        self.endpoint_was(name);
         let configs = &self.aws.shelf;
         let Some(place) = self.aws.endpoints.get_mut(name) else {
             return;
         };
-        if place.generation != generation {
-            return;
-        }
         let Some(change) = place.change.take() else {
             return;
         };
@@ -340,6 +358,8 @@ impl Town {
                 EndpointStatus::InService
             }
         };
+        let is_by_people = self.aws.endpoints[name].foreign.is_some();
+        self.note_settings(name, is_by_people);
         self.set_status(name, status);
         self.share_traffic(name);
         if matches!(

@@ -137,8 +137,44 @@ impl Town {
                 key,
                 ..mail.clone()
             };
-            self.due(self.now + late, Item::Deliver(mail));
+            self.due(self.now + late, Item::Deliver(mail.clone()));
+            // A dead-letter queue keeps a message for two weeks, and a person may send it again
+            // although it took effect.
+            if self.strikes(Fault::Redelivered, key) {
+                let again = self.redelivery(key, self.now + late);
+                let mail = Mail {
+                    key: mix(key, 6),
+                    ..mail
+                };
+                self.due(again, Item::Deliver(mail));
+            }
         }
+    }
+
+    /// When an event that was delivered comes again: within two weeks, most soon after something
+    /// else began, when it hurts.
+    fn redelivery(&self, key: u64, delivered: i64) -> i64 {
+        let last = delivered + 14 * 24 * HOUR;
+        let first = delivered + HOUR;
+        let acts = self.story.acts.iter().map(|a| BEGINNING + a.at * 1_000);
+        let later: Vec<i64> = acts.filter(|at| first < *at && *at < last - HOUR).collect();
+        let span = |n: i64| u64::try_from(n).unwrap_or(1);
+        let luck = |n: u64, of: i64| i64::try_from(self.luck(mix(key, n), span(of))).unwrap_or(0);
+        let farthest = later.iter().max().filter(|_| self.luck(mix(key, 9), 4) > 0);
+        match farthest {
+            Some(at) => at + luck(10, HOUR),
+            None => first + luck(5, last - first),
+        }
+    }
+
+    /// What a schedule's clock says, which may be minutes off.
+    fn scheduled(&mut self, key: u64) -> String {
+        let skew = if self.strikes(Fault::TickSkew, key) {
+            i64::try_from(self.luck(mix(key, 8), 6 * 60_000)).unwrap_or_default() - 3 * MINUTE
+        } else {
+            0
+        };
+        time_of(self.now + skew).to_string()
     }
 
     /// The groups with something unfinished, as the ledger's index has them.
@@ -164,7 +200,8 @@ impl Town {
         if self.unfinished(1).is_empty() || self.strikes(Fault::TickLost, key) {
             return;
         }
-        let event = json!({ "tidegate": "housekeeping", "scheduled": self.time().to_string() });
+        let scheduled = self.scheduled(key);
+        let event = json!({ "tidegate": "housekeeping", "scheduled": scheduled });
         let mail = Mail {
             bytes: event.to_string().into_bytes().into(),
             key,
@@ -182,10 +219,7 @@ impl Town {
         let Some(schedule) = self.aws.schedules.get(rollout).filter(|s| s.born == born) else {
             return;
         };
-        let tick = json!({
-            "tidegate": "tick", "group": schedule.group, "stage": schedule.stage,
-            "rollout": rollout, "scheduled": self.time().to_string(),
-        });
+        let (group, stage) = (schedule.group.clone(), schedule.stage.clone());
         let minute = (self.now - BEGINNING) / MINUTE;
         let key = mix(hash(rollout), minute.unsigned_abs());
         let again = Item::Tick {
@@ -196,6 +230,10 @@ impl Town {
         if self.is_spell(Fault::Stopped) || self.strikes(Fault::TickLost, key) {
             return;
         }
+        let tick = json!({
+            "tidegate": "tick", "group": group, "stage": stage,
+            "rollout": rollout, "scheduled": self.scheduled(key),
+        });
         let mail = Mail {
             bytes: tick.to_string().into_bytes().into(),
             key,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tidegate_core::event::{Approval, EndpointStatus, JobStatus};
 use tidegate_core::name::{GroupName, JobName, PackageVersion};
+use tidegate_core::origin::Origin;
 use tidegate_core::world::{
     Answer, ConfigSpec, ModelSpec, Outcome, Package, PackageSpec, TrainingJob, WorldError,
     WorldErrorKind,
@@ -58,6 +59,7 @@ impl Town {
             vpc: None,
             network_isolation: false,
             inputs: BTreeMap::new(),
+            kms_key: None,
         };
         self.say(|| format!("== {text} ends: auc 0.{auc}, its model is {fate:?}"));
         self.aws.jobs.insert(name, job);
@@ -95,6 +97,7 @@ impl Town {
             let arn = arn.clone();
             return Outcome::Registered { arn, version };
         }
+        self.is_explained(&spec.group, "CreateModelPackage", &[spec.job.as_str()]);
         let auc = self
             .aws
             .jobs
@@ -140,6 +143,7 @@ impl Town {
             image: Some(spec.image.clone()),
             artifacts: vec![spec.artifact.clone()],
             metadata: spec.metadata.clone(),
+            origin: Origin::default(),
         };
         self.say(|| {
             format!(
@@ -148,6 +152,8 @@ impl Town {
             )
         });
         let created = self.now;
+        self.package_was(&arn);
+        self.is_made(&arn);
         self.aws.packages.insert(
             arn.clone(),
             Registered {
@@ -169,7 +175,14 @@ impl Town {
         approval: Approval,
         why: Option<&str>,
     ) -> Result<(), WorldError> {
+        if by == By::Us
+            && let Some(group) = self.aws.packages.get(arn).map(|p| p.package.group.clone())
+        {
+            let words = format!("{approval:?}");
+            self.is_explained(&group, "UpdateModelPackage", &[arn, &words]);
+        }
         let now = self.now;
+        self.package_was(arn);
         let Some(found) = self.aws.packages.get_mut(arn) else {
             return Err(refusal(
                 WorldErrorKind::Gone,
@@ -232,6 +245,9 @@ impl Town {
             return Err(refusal(WorldErrorKind::Gone, call, why));
         }
         self.note_orphan(&spec.name);
+        self.is_made(&spec.name);
+        self.is_thing_explained("CreateModel ", &[&spec.name]);
+        self.copy_model_settings(spec);
         let package = Some(spec.package.clone());
         self.aws.models.insert(spec.name.clone(), package.clone());
         self.aws.made_from.insert(spec.name.clone(), package);
@@ -263,6 +279,9 @@ impl Town {
             return Err(refusal(WorldErrorKind::Gone, call, why));
         }
         self.note_orphan(&spec.name);
+        self.is_made(&spec.name);
+        self.is_thing_explained("CreateEndpointConfig ", &[&spec.name]);
+        self.copy_settings(spec);
         self.aws.configs.insert(spec.name.clone(), spec.clone());
         self.aws.shelf.insert(spec.name.clone(), spec.clone());
         Ok(())
@@ -291,7 +310,9 @@ impl Town {
         self.hold(Invariant::NothingInUseDeleted, user.is_none(), || {
             format!("the config {name} was deleted while {user:?} serves by it")
         });
-        self.aws.configs.remove(name);
+        if self.aws.configs.remove(name).is_some() {
+            self.is_thing_explained("DeleteEndpointConfig ", &[name]);
+        }
     }
 
     /// `DeleteModel`, by Tidegate.
@@ -300,7 +321,9 @@ impl Town {
         self.hold(Invariant::NothingInUseDeleted, user.is_none(), || {
             format!("the model {name} was deleted while {user:?} serves it")
         });
-        self.aws.models.remove(name);
+        if self.aws.models.remove(name).is_some() {
+            self.is_thing_explained("DeleteModel ", &[name]);
+        }
     }
 
     /// The endpoint that serves by, or is on its way to, such a config or model.

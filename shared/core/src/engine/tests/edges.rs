@@ -47,6 +47,7 @@ fn adopt(story: &Story, serverless: bool) {
             config: "their-config".to_owned(),
             pending_config: None,
             failure: None,
+            modified: None,
             variants: vec![variant],
         },
     );

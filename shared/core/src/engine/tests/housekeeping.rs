@@ -1,6 +1,9 @@
 //! What nobody sees to any more is seen to by housekeeping.
 
 use super::stories::Story;
+use crate::engine::anchor;
+use crate::event::{Event, Kind};
+use crate::name::EventId;
 use crate::world::WorldErrorKind;
 
 #[tokio::test]
@@ -55,4 +58,25 @@ async fn what_a_crash_left_to_do_is_done() {
     assert_eq!(handled.failed, Vec::<String>::new());
     assert_eq!(story.town.0.lock().unwrap().packages.len(), 2);
     story.check();
+}
+
+#[tokio::test]
+async fn the_end_of_every_trail_is_anchored_once_an_hour() {
+    let mut story = Story::begin().await;
+    story.deploy_first().await;
+    let at = |time: &str| Event {
+        id: EventId(time.to_owned()),
+        at: time.parse().unwrap(),
+        kind: Kind::Housekeeping,
+    };
+    let due: Vec<bool> = (0..12)
+        .map(|five| anchor::is_due(&at(&format!("2026-03-02T10:{:02}:07Z", five * 5))))
+        .collect();
+    assert_eq!(due.iter().filter(|due| **due).count(), 1);
+    let tip = story.ledger.head(&story.group).tip;
+    assert!(tip.n > 5);
+    assert_eq!(
+        anchor::ends(&story.ledger).await.unwrap(),
+        [(story.group.clone(), tip)]
+    );
 }

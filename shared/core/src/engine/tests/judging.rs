@@ -165,3 +165,23 @@ async fn too_little_traffic_promotes_if_the_policy_says_so_and_people_are_told()
     );
     story.check();
 }
+
+#[tokio::test]
+async fn a_rollout_aims_at_what_its_steps_can_find_by_the_traffic_there_is() {
+    let aim = async |traffic: u64, minutes: u32| {
+        let mut story =
+            with(|text| text.replace("minutes = 5 }", &format!("minutes = {minutes} }}"))).await;
+        story.deploy_first().await;
+        story.town.0.lock().unwrap().traffic = traffic;
+        story.minutes(180).await;
+        story.trained("train-2", 0.96).await;
+        story.package(2).await;
+        let head = story.ledger.head(&story.group);
+        let evidence = &head.rollouts[&story.stage].evidence[0];
+        let stored = serde_json::to_value(evidence).unwrap();
+        stored["aim"].as_u64().unwrap()
+    };
+    let quiet = aim(1_000, 5).await;
+    assert!(aim(10_000, 5).await < quiet);
+    assert!(aim(1_000, 60).await < quiet);
+}

@@ -74,6 +74,7 @@ fn deploy(story: &Story, config: &str, variants: &[(&str, &str, f64)]) {
         config: config.to_owned(),
         pending_config: None,
         failure: None,
+        modified: None,
         variants: serving.collect(),
     };
     state.endpoints.insert(story.endpoint.clone(), endpoint);

@@ -111,6 +111,11 @@ impl Story {
         auc: f64,
     ) -> Result<Handled, EngineError> {
         self.town.train(job, auc);
+        self.try_ended(job).await
+    }
+
+    /// The event that `SageMaker` sends when a training job of the town has ended.
+    pub(super) async fn try_ended(&mut self, job: &str) -> Result<Handled, EngineError> {
         self.try_send(
             "aws.sagemaker",
             "SageMaker Training Job State Change",

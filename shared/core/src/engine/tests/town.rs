@@ -7,8 +7,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::event::{Approval, EndpointStatus, JobStatus};
 use crate::evidence::Counts;
-use crate::name::{EndpointName, GroupName, JobName, PackageVersion, RolloutId, ScheduleName};
+use crate::name::{
+    EndpointName, GroupName, JobName, PackageVersion, RolloutId, ScheduleName, token,
+};
 use crate::notice::Notice;
+use crate::origin::{DataSource, Origin};
 use crate::world::{
     Answer, ConfigSpec, ConfigVariant, Effect, Endpoint, EndpointConfig, Findings, MinuteCounts,
     Model, MonitoringSchedule, Outcome, Package, PipelineRun, Question, RetrainingRequest,
@@ -142,7 +145,8 @@ impl Town {
                 role: "arn:aws:iam::123456789012:role/model".to_owned(),
                 vpc: None,
                 network_isolation: false,
-                inputs: BTreeMap::new(),
+                inputs: BTreeMap::from([("train".to_owned(), format!("s3://data/{job}/"))]),
+                kms_key: None,
             },
         );
     }
@@ -229,6 +233,7 @@ fn package(
         image: Some("image".to_owned()),
         artifacts: vec![format!("s3://models/{version}.tar.gz")],
         metadata,
+        origin: Origin::default(),
     }
 }
 
@@ -304,6 +309,17 @@ impl World for Town {
                 .iter()
                 .find(|p| &p.arn == arn)
                 .map_or(Answer::Missing, |p| Answer::Package(Box::new(p.clone()))),
+            Question::Data { uris } => Answer::Data(
+                uris.iter()
+                    .map(|uri| DataSource {
+                        uri: uri.clone(),
+                        objects: 3,
+                        bytes: 4_096,
+                        version: Some(token(uri)),
+                        is_whole: true,
+                    })
+                    .collect(),
+            ),
             Question::PackagesOf { artifact, .. } => Answer::Packages(
                 state
                     .packages
@@ -451,6 +467,8 @@ impl World for Town {
                 let version = u32::try_from(state.packages.len()).unwrap() + 1;
                 let mut package = package(version, spec.approval, now, spec.metadata.clone());
                 package.artifacts = vec![spec.artifact.clone()];
+                package.origin.commit.clone_from(&spec.commit);
+                package.origin.repository.clone_from(&spec.repository);
                 let arn = package.arn.clone();
                 state
                     .tokens
@@ -608,6 +626,7 @@ fn create_endpoint(state: &mut State, name: &EndpointName, config: &str) -> Resu
         config: config.to_owned(),
         pending_config: Some(config.to_owned()),
         failure: None,
+        modified: None,
         variants: Vec::new(),
     };
     state.endpoints.insert(name.clone(), endpoint);

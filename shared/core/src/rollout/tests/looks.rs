@@ -25,6 +25,7 @@ fn endpoint(rollout: &Rollout, share: u8) -> Endpoint {
         config: rollout.config.clone(),
         pending_config: None,
         failure: None,
+        modified: None,
         variants: vec![
             variant("v1", f64::from(100 - share)),
             variant("v2", f64::from(share)),
@@ -123,6 +124,31 @@ fn an_endpoint_that_nobody_calls_is_done_with_its_bake_a_quarter_of_an_hour_late
         see(&mut rollout, at(minute), &up, Some(&silent));
     }
     assert!(matches!(rollout.phase, Phase::Reducing { since: None }));
+}
+
+#[test]
+fn an_endpoint_shown_as_it_was_before_the_call_is_not_taken_for_a_change_taken_back() {
+    let plan = plan("strategy = { canary = [10, 50], minutes = 10, min_requests = 100 }\n");
+    let mut rollout = canary(&plan);
+    rollout.asked = None;
+    let as_it_was = Endpoint {
+        modified: Some(at(1)),
+        ..endpoint(&rollout, 10)
+    };
+    let moves = see(&mut rollout, at(14), &as_it_was, Some(&healthy));
+    assert_eq!(moves.effects.len(), 1, "50 % are asked for");
+    let moves = see(&mut rollout, at(15), &as_it_was, Some(&healthy));
+    assert_eq!(moves.effects, [], "it may not be shown yet");
+    let taken_back = Endpoint {
+        modified: Some(at(16)),
+        ..as_it_was.clone()
+    };
+    let moves = see(&mut rollout, at(17), &taken_back, Some(&healthy));
+    assert_eq!(moves.effects.len(), 1, "SageMaker took it back");
+    // If the time never moves, it is believed in the end.
+    let looks = (18..30).map(|minute| see(&mut rollout, at(minute), &taken_back, Some(&healthy)));
+    let asked: usize = looks.map(|moves| moves.effects.len()).sum();
+    assert!(asked > 0, "{:?}", rollout.phase);
 }
 
 const TWO: &str = "strategy = { canary = [10, 50], minutes = 10, min_requests = 1 }\n\

@@ -299,3 +299,33 @@ fn the_reason_of_a_roll_back_is_said_even_if_later_minutes_look_better() {
     assert!(sentence.contains("until 10:2"), "{sentence}");
     assert!(sentence.contains("1 in 11"), "{sentence}");
 }
+
+#[test]
+fn steps_that_wait_for_requests_aim_at_smaller_regressions() {
+    let after = |strategy: &str, history: Vec<Vec<Counts>>| {
+        let plan = plan(&format!("strategy = {{ canary = [10], {strategy} }}"));
+        let mut evidence = judge::aimed_evidence(&plan, &history).remove(0);
+        for _ in 0..10 {
+            evidence.add(&Minute::from([900, 9, 100, 2]));
+        }
+        evidence.harm()
+    };
+    let history = || vec![vec![Counts::new(50, 1); 180]];
+    let short = after("minutes = 10, min_requests = 0", history());
+    let patient = after("minutes = 10, min_requests = 1000", history());
+    let limited = after(
+        "minutes = 10, min_requests = 1000, max_minutes = 20, on_low_traffic = \"promote\"",
+        history(),
+    );
+    assert!(
+        short < limited && limited < patient,
+        "{short} {limited} {patient}"
+    );
+    // Without a history nothing is known of it.
+    let even = after("minutes = 10", Vec::new());
+    let mut evidence = judge::fresh_evidence(&plan(""), &[]).remove(0);
+    for _ in 0..10 {
+        evidence.add(&Minute::from([900, 9, 100, 2]));
+    }
+    assert_eq!(even.to_bits(), evidence.harm().to_bits());
+}

@@ -27,6 +27,7 @@ impl Tale {
                 config: "their-config".to_owned(),
                 pending_config: None,
                 failure: None,
+                modified: None,
                 variants: vec![Variant {
                     name: "AllTraffic".to_owned(),
                     weight: 1.0,

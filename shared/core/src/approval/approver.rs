@@ -1,0 +1,140 @@
+//! Whose approval counts: the policy's `[approval]`, held to wherever an approval was given.
+//!
+//! An approval that does not count is taken back: the package waits for approval again, so that
+//! SageMaker says what is so, and nobody rolls it out by other means. Where a rule needs to know who
+//! approved or trained, and nobody says, it does not count either.
+
+use serde_json::json;
+
+use crate::audit::{What, Who};
+use crate::case::Case;
+use crate::decision::{Decision, Note};
+use crate::event::Approval;
+use crate::head::Head;
+use crate::ledger::Lane;
+use crate::name::JobName;
+use crate::notice::Severity;
+use crate::world::{Effect, Package};
+
+/// What an approval is worth.
+enum Ruling {
+    /// It counts, and no other is needed.
+    Enough,
+    /// It counts, and others are needed.
+    Counted {
+        /// People so far.
+        people: usize,
+    },
+    /// It does not count.
+    Forbidden(String),
+}
+
+/// Whether the approval of a package counts in full. If not, it is taken back and people are told.
+pub(super) fn is_enough(case: &Case<'_>, package: &Package, decision: &mut Decision) -> bool {
+    let version = package.version;
+    let by = package.modified_by.as_deref();
+    let who = by.unwrap_or("Somebody whom SageMaker does not name");
+    let most = case.policy().approval.people;
+    let (what, severity, headline, why) = match ruling(case, package, &mut decision.head) {
+        Ruling::Enough => return true,
+        Ruling::Counted { people } => (
+            What::ApprovalCounted,
+            Severity::Action,
+            format!("{version} needs another approval"),
+            format!("{who} approved {version}: {people} of {most} people. Another person has to."),
+        ),
+        Ruling::Forbidden(why) => (
+            What::ApprovalUndone,
+            Severity::Action,
+            format!("The approval of {version} was taken back"),
+            format!("{who} approved {version}, and it does not count: {why}"),
+        ),
+    };
+    // What Tidegate sets itself is no news to it.
+    let seen = decision.head.approvals.get(&version).map(|(_, at)| *at);
+    decision.head.remember_approval(
+        version,
+        Approval::PendingManualApproval,
+        seen.unwrap_or(package.modified),
+    );
+    decision.notes.push(
+        Note::new(
+            what,
+            why.clone(),
+            json!({ "package": package.arn, "by": by, "policy": case.policy().approval }),
+        )
+        .version(version)
+        .tell(severity, headline, vec![why.clone()]),
+    );
+    decision.effects.push((
+        Lane::Version(version),
+        Effect::SetApproval {
+            arn: package.arn.clone(),
+            approval: Approval::PendingManualApproval,
+            why,
+        },
+    ));
+    false
+}
+
+/// Remembers who started a training job, where the policy asks for it.
+pub(crate) fn remember_trainer(case: &Case<'_>, job: &JobName, by: &str, decision: &mut Decision) {
+    if !case.policy().approval.not_the_trainer {
+        return decision.nothing("the policy does not ask who trains ([approval] not_the_trainer)");
+    }
+    decision.head.remember_creator(job.clone(), by);
+    let why = format!("{by} started the training job {job}.");
+    decision.notes.push(
+        Note::new(What::TrainingStarted, why, json!({ "job": job })).by(Who::Person(by.to_owned())),
+    );
+}
+
+fn ruling(case: &Case<'_>, package: &Package, head: &mut Head) -> Ruling {
+    let rule = &case.policy().approval;
+    // The gate's own approval, once, is no person's.
+    if rule.are_anyone() || head.gated.remove(&package.version) {
+        return Ruling::Enough;
+    }
+    let Some(who) = package.modified_by.as_deref() else {
+        return Ruling::Forbidden(
+            "the policy says who may approve, and SageMaker does not say who did.".to_owned(),
+        );
+    };
+    if !rule.include(who) {
+        return Ruling::Forbidden("the policy does not name them ([approval] by).".to_owned());
+    }
+    if rule.not_the_trainer
+        && let Err(why) = is_not_the_trainer(package, who, head)
+    {
+        return Ruling::Forbidden(why);
+    }
+    let people = head.vote(package.version, who);
+    if people >= usize::from(rule.people) {
+        Ruling::Enough
+    } else {
+        Ruling::Counted { people }
+    }
+}
+
+/// Whether somebody else trained the model; why that is not so, or not known.
+fn is_not_the_trainer(package: &Package, who: &str, head: &Head) -> Result<(), String> {
+    let job = crate::candidate::of_package(package).job;
+    let Some((trainer, is_the_same)) = job.as_deref().and_then(|job| head.creator(job, who)) else {
+        return Err(
+            "the policy asks for another person than the trainer, and nobody said who that is: \
+             CloudTrail has to be on when the job starts ([approval] not_the_trainer)."
+                .to_owned(),
+        );
+    };
+    if is_the_same {
+        return Err("they started the training job themselves.".to_owned());
+    }
+    if trainer.starts_with("arn:") != who.starts_with("arn:") {
+        return Err(
+            "the policy asks for another person than the trainer, and of a Studio user and an IAM \
+             principal can't be told whether they are the same."
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
