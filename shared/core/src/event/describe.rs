@@ -48,10 +48,7 @@ pub fn describe(event: &Event) -> String {
              was scheduled for {}.",
             event.at
         ),
-        Kind::Execution { arn, status } => {
-            let id = arn.rsplit(":pipeline/").next().unwrap_or(arn);
-            format!("The pipeline execution {id} is {status}.")
-        }
+        Kind::Execution { arn, status } => execution(arn, status),
         Kind::Housekeeping => format!(
             "It is time to look after what is unfinished anywhere; it was scheduled for {}.",
             event.at
@@ -107,6 +104,11 @@ pub fn describe(event: &Event) -> String {
         }
         Kind::Unhandled { what, why } => format!("Nothing is done about {what}: {}", sentence(why)),
     }
+}
+
+fn execution(arn: &str, status: &str) -> String {
+    let id = arn.rsplit(":pipeline/").next().unwrap_or(arn);
+    format!("The pipeline execution {id} is {status}.")
 }
 
 /// The text with a full stop at its end.
