@@ -90,7 +90,8 @@ fn facts_of(metric: &JudgedMetric, case: &Judged) -> Vec<(&'static str, String, 
     let rule = &case.rule;
     let alone = rule.alone;
     let harm = metric.looked_at(alone);
-    let how_likely = if harm > 0.0 {
+    // What is shown as 0.00 says nothing.
+    let how_likely = if harm >= 0.005 {
         format!("{} if the canary were no worse", odds(harm))
     } else {
         "nothing speaks for harm".to_owned()

@@ -24,7 +24,7 @@ const CHANCE: f64 = 0.8;
 const CHANCE_NORMAL: f64 = 0.841_621;
 
 /// How often the smallest regression is corrected by simulation.
-const CORRECTIONS: u32 = 3;
+const CORRECTIONS: u32 = 5;
 
 /// A step that gives the canary fewer requests an hour is told.
 const HANDFUL_AN_HOUR: f64 = 5.0;
@@ -322,10 +322,12 @@ fn find_smallest(
     let most = (0.99 / traffic.rate).min(100.0);
     let least = course.rule.tolerated_ratio;
     let mut ratio = computed.unwrap_or(most);
-    let mut is_found = false;
+    let mut found: Option<f64> = None;
     for row in 0..CORRECTIONS {
         let seen = share(&simulated(ratio, 10 + u64::from(row)));
-        is_found = seen >= CHANCE - 0.02;
+        if seen >= CHANCE - 0.02 {
+            found = Some(found.map_or(ratio, |smallest| smallest.min(ratio)));
+        }
         let one_more = row + 1 < CORRECTIONS;
         if (seen - CHANCE).abs() < 0.02 || (ratio >= most && seen < CHANCE) || !one_more {
             break;
@@ -343,7 +345,7 @@ fn find_smallest(
     Smallest {
         chance: CHANCE,
         computed,
-        simulated: is_found.then_some(ratio),
+        simulated: found,
     }
 }
 

@@ -65,7 +65,7 @@ fn an_entry_says_who_did_what_when_and_why_and_what_was_before() {
     assert_eq!(read.n, 2);
     assert_eq!(read.prev, entries[0].hash);
     assert_eq!(read.who, Who::Person("ana-1".to_owned()));
-    assert_eq!(read.what, What::CandidateGated);
+    assert_eq!(read.what, What::ALL[1]);
     assert_eq!(read.event, EventId("event-1".to_owned()));
     assert_eq!(
         read.policy,

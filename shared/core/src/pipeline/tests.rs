@@ -195,6 +195,11 @@ fn each_form_accepts_what_it_should_and_nothing_else() {
         ),
         ("image", &["repo/image:1"], &["", "a b"]),
         (
+            "principal",
+            &["arn:aws:iam::*:role/approvers", "ada"],
+            &["", "a b"],
+        ),
+        (
             "instance-type",
             &["ml.m5.large", "ml.g4dn.12xlarge"],
             &["m5.large", "ml.m5", "ml..large", "ml.m5.large.x"],

@@ -94,7 +94,7 @@ pub fn start(
 ) -> Start {
     let candidate = &waiting.candidate;
     if let Err(stop) = may_serve(candidate, stage, facts) {
-        return unless_new(stop, candidate, now);
+        return unless_new(stop, candidate, facts, now);
     }
     let served = match facts.endpoint(&stage.endpoint) {
         Known::NotAsked => return Start::Unknown,
@@ -191,13 +191,17 @@ pub fn start(
 }
 
 /// A refusal, unless its package is so new that it may be shown as it was before.
-fn unless_new(stop: Start, candidate: &Candidate, now: Timestamp) -> Start {
+fn unless_new(stop: Start, candidate: &Candidate, facts: &Facts, now: Timestamp) -> Start {
+    let package = facts.package(&candidate.package).is();
+    let may_change = package.is_none_or(|p| p.approval != Approval::Approved || !p.usable);
     let is_new = now.duration_since(candidate.approved_at) < SHOWN_AFTER;
     match stop {
-        Start::Refused(_) if is_new && !Mutation::TrustStale.is_on() => Start::Wait(format!(
-            "The package {} is not shown as Approved yet.",
-            candidate.package
-        )),
+        Start::Refused(_) if may_change && is_new && !Mutation::TrustStale.is_on() => {
+            Start::Wait(format!(
+                "The package {} is not shown as Approved yet.",
+                candidate.package
+            ))
+        }
         stop => stop,
     }
 }

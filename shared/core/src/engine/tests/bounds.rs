@@ -69,7 +69,7 @@ async fn a_decision_that_is_too_much_is_an_error_and_no_panic() {
             error,
             EngineError::TooMuch {
                 effects: 61,
-                items: 62
+                items: 63
             }
         ),
         "{error}"
