@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod approvers;
 mod crash;
 mod deadletters;
 mod findings;

@@ -1,0 +1,75 @@
+//! An approval counts by the policy's rules wherever it is given: here with the SDK, past Tidegate.
+
+use anyhow::{Context as _, Result, ensure};
+use aws_sdk_sagemaker::config::{Builder, Credentials};
+use aws_sdk_sagemaker::types::ModelApprovalStatus;
+use serde_json::json;
+use tidegate_core::rollout::Phase;
+use tidegate_end_to_end::world::World;
+
+use crate::common::{Approval, Book, approval, package, policy_that_creates, running, tell};
+
+const GROUP: &str = "voted";
+
+#[tokio::test]
+async fn a_forbidden_approval_is_taken_back_and_two_people_start_a_rollout() {
+    tell(async |book| {
+        let rule = "[approval]\npeople = 2\nby = [\"arn:aws:iam::*:user/ada\", \"arn:aws:iam::*:user/bob\"]\n";
+        let policy = format!("{}\n{rule}", policy_that_creates(GROUP));
+        book.world.apply(GROUP, &policy).await?;
+        let arn = package(&book.world, GROUP, &json!({}), Approval::Awaited).await?;
+        book.world.pass_minutes(2).await?;
+
+        approve_as(&book.world, &arn, "eve").await?;
+        is_taken_back(book, &arn, "approval-undone", "the policy does not name them").await?;
+        approve_as(&book.world, &arn, "ada").await?;
+        is_taken_back(book, &arn, "approval-counted", "1 of 2 people").await?;
+        approve_as(&book.world, &arn, "bob").await?;
+        let rollout = book.ended(GROUP, 1, 40).await?;
+        ensure!(rollout.phase == Phase::Done, "it is {:?}", rollout.phase);
+        let by = rollout.candidate.approved_by.unwrap_or_default();
+        ensure!(by.ends_with("user/bob"), "{by} approved it");
+        book.close(&[GROUP]).await
+    })
+    .await;
+}
+
+/// A click of a person with this access key, whom the local SageMaker takes for the user of that
+/// name.
+async fn approve_as(world: &World, arn: &str, who: &str) -> Result<()> {
+    let person = Credentials::new(who, "secret", None, None, "a person");
+    let update = world.clients.sagemaker.update_model_package();
+    update
+        .model_package_arn(arn)
+        .model_approval_status(ModelApprovalStatus::Approved)
+        .customize()
+        .config_override(Builder::new().credentials_provider(person))
+        .send()
+        .await
+        .with_context(|| format!("{who} can't approve"))?;
+    Ok(())
+}
+
+/// The package waits again, says why, nothing started, and people were told.
+async fn is_taken_back(book: &mut Book, arn: &str, word: &str, why: &str) -> Result<()> {
+    let description = book
+        .until(
+            &format!("the approval is taken back: {why}"),
+            5,
+            async |world| {
+                let (status, description) = approval(world, arn).await?;
+                let is_back = status == "PendingManualApproval" && description.contains(why);
+                Ok(is_back.then_some(description))
+            },
+        )
+        .await?;
+    book.world.pass_minutes(2).await?;
+    book.listen().await?;
+    ensure!(
+        running(&book.world, GROUP, 1).await?.is_none(),
+        "a rollout started: {description}"
+    );
+    let told = book.notice(GROUP, word)?;
+    ensure!(told.severity.as_deref() == Some("action"), "{told:?}");
+    Ok(())
+}
