@@ -29,6 +29,8 @@ pub fn roll_back(rollout: &mut Rollout, why: Reason, now: Timestamp, moves: &mut
     moves.effects.clear();
     rollout.attempts = 0;
     rollout.told_of_wait = false;
+    // A call that was never made leaves the endpoint as it was: the way back does not wait for it.
+    rollout.asked = None;
     moves.notes.push(
         Note::new(
             What::RollingBack,
@@ -116,7 +118,9 @@ pub(super) fn look(
     } else if endpoint.config != rollout.config && !is_reduced {
         finish::foreign(rollout, endpoint, "its config", now, moves);
     } else if undo == Undo::Shift && !is_reduced {
-        if share_of(rollout, endpoint) == Some(0) {
+        // The first look may show the endpoint before the canary's share: the traffic is asked for
+        // in any case.
+        if share_of(rollout, endpoint) == Some(0) && rollout.attempts > 0 {
             rollout.attempts = 0;
             rollout.weights.push((now, 0));
             rollout.phase = Phase::RollingBack {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::event::EndpointStatus;
-use crate::world::{Endpoint, Variant, WorldError, WorldErrorKind};
+use crate::world::{Effect, Endpoint, Variant, WorldError, WorldErrorKind};
 
 type Counted = dyn Fn(&str, usize, Timestamp) -> Counts;
 
@@ -276,4 +276,34 @@ fn the_way_back_waits_for_no_counts() {
     let moves = see(&mut rollout, at(7), &up, None);
     assert_eq!(moves.effects.len(), 1);
     assert_eq!(rollout.past, None);
+}
+
+#[test]
+fn the_way_back_does_not_wait_for_a_call_that_was_never_made() {
+    let plan = plan("");
+    let mut rollout = canary(&plan);
+    let modified = Some(at(0));
+    rollout.asked = Some(Asked {
+        of: modified,
+        looks: 0,
+    });
+    let why = Reason {
+        cause: Cause::Guard,
+        sentence: "errors".to_owned(),
+    };
+    undo::roll_back(&mut rollout, why, at(5), &mut Moves::default());
+    // The endpoint is as it was before the call that the way back cancelled.
+    let up = Endpoint {
+        modified,
+        ..endpoint(&rollout, 10)
+    };
+    let moves = see(&mut rollout, at(6), &up, None);
+    assert!(
+        matches!(moves.effects.as_slice(), [Effect::ShiftWeights { .. }]),
+        "{:?}",
+        moves.effects
+    );
+    // Its own call is waited for, as long as the endpoint is shown as it was before.
+    let moves = see(&mut rollout, at(7), &up, None);
+    assert_eq!(moves.effects, []);
 }
