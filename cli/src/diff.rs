@@ -86,7 +86,7 @@ impl Diff {
                 name: name.clone(),
                 from: a.map(ToString::to_string),
                 to: b.map(ToString::to_string),
-                change: a.zip(b).map(|(a, b)| b - a),
+                change: a.zip(b).map(|(a, b)| rounded(b - a)),
             });
         }
         self.note_same("metric", same);
@@ -157,6 +157,11 @@ impl Diff {
         }
         text
     }
+}
+
+/// To twelve digits behind the point: what a subtraction leaves beyond them is noise.
+fn rounded(change: f64) -> f64 {
+    (change * 1e12).round() / 1e12
 }
 
 fn data(version: &Version) -> Words {

@@ -72,6 +72,10 @@ impl Ledger for DynamoLedger {
         self.read_doc(&keys::group(group), &keys::job(job)).await
     }
 
+    async fn forget(&self, group: &GroupName, done: &[String]) -> Result<(), LedgerError> {
+        self.delete_effects(group, done).await
+    }
+
     async fn commit(&self, group: &GroupName, commit: &Commit) -> Result<(), CommitError> {
         self.write(group, commit).await
     }

@@ -120,9 +120,12 @@ impl AwsWorld {
         Box::pin(async move {
             match effect {
                 Effect::RegisterPackage(spec) => self.register_package(spec).await,
-                Effect::SetApproval { arn, approval, why } => {
-                    self.set_approval(arn, *approval, why).await
-                }
+                Effect::SetApproval {
+                    arn,
+                    approval,
+                    why,
+                    seen,
+                } => self.set_approval(arn, *approval, why, *seen).await,
                 Effect::CreateModel(spec) => self.create_model(spec).await,
                 Effect::DeleteModel { name } => self.delete_model(name).await,
                 Effect::CreateEndpointConfig(spec) => self.create_config(spec).await,

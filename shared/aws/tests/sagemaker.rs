@@ -295,6 +295,7 @@ async fn a_package_is_registered_once_and_judged() {
         arn: arn.clone(),
         approval: Approval::Rejected,
         why: "It failed on 4 % of requests.".to_owned(),
+        seen: None,
     };
     fixture.twice(approval).await;
     let found = fixture.package(&arn).await;

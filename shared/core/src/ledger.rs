@@ -63,6 +63,14 @@ pub trait Ledger: Sync {
         job: &JobName,
     ) -> impl Future<Output = Result<Option<JobRecord>, LedgerError>> + Send;
 
+    /// Takes away effects that are done and that no decision follows from, without a race for the
+    /// state; an id that is not there any more is fine. At most 100.
+    fn forget(
+        &self,
+        group: &GroupName,
+        done: &[String],
+    ) -> impl Future<Output = Result<(), LedgerError>> + Send;
+
     /// Writes a decision, all or nothing.
     fn commit(
         &self,

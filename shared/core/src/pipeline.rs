@@ -210,8 +210,8 @@ pub enum ApprovalRule {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Serve {
-    /// The inference image. Without it: the champion's, else the training image where that image
-    /// also serves (scikit-learn's and XGBoost's do).
+    /// The inference image. Without it: the training image where that image also serves
+    /// (scikit-learn's and XGBoost's do), else the champion's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::image")]
     pub image: Option<String>,

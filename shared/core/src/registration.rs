@@ -253,6 +253,7 @@ fn gate_elsewhere(
                 arn: package.arn.clone(),
                 approval,
                 why: cut(why, 1_024),
+                seen: Some(package.modified),
             },
         ));
         if approval == Approval::Approved {

@@ -100,11 +100,11 @@ fn limit(case: &Case<'_>, on_drift: &OnDrift, head: &Head) -> Option<(String, St
     } else {
         &[]
     };
-    let newest = head.retrainings.iter().chain(would).max().copied()?;
+    let newest = head.retrainings.iter().chain(would).max().copied();
     let in_month = head.retrainings.len() + would.len();
     let cooldown = SignedDuration::from_hours(i64::from(on_drift.cooldown_hours));
     let most = usize::try_from(on_drift.at_most_per_month).unwrap_or(usize::MAX);
-    if now.duration_since(newest) < cooldown {
+    if let Some(newest) = newest.filter(|newest| now.duration_since(*newest) < cooldown) {
         let why = format!(
             "The last retraining {} at {newest}, less than {} hours ago.",
             began(would.contains(&newest)),
@@ -112,12 +112,13 @@ fn limit(case: &Case<'_>, on_drift: &OnDrift, head: &Head) -> Option<(String, St
         );
         return Some((format!("cooldown/{newest}"), why));
     }
+    let last = newest.map_or_else(|| "none".to_owned(), |newest| newest.to_string());
     if in_month >= most {
         let why = format!(
             "{in_month} retrainings {} in the last 30 days, and the policy allows {most}.",
             began(!would.is_empty())
         );
-        return Some((format!("month/{newest}"), why));
+        return Some((format!("month/{last}"), why));
     }
     let each = on_drift.cost_usd_each?;
     let cap = on_drift.cost_cap_usd_per_month?;
@@ -127,7 +128,7 @@ fn limit(case: &Case<'_>, on_drift: &OnDrift, head: &Head) -> Option<(String, St
             "The retrainings of the last 30 days count for {spent} USD, one more for {each}, and \
              the policy allows {cap} USD a month."
         );
-        (format!("cost/{newest}"), why)
+        (format!("cost/{last}"), why)
     })
 }
 

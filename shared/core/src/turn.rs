@@ -342,7 +342,9 @@ fn end(case: &Case<'_>, rollout: Rollout, decision: &mut Decision) {
             {
                 // Ours, so that the event of it is nothing new. Where another stage has the same
                 // version, the event is what takes it back there.
-                head.remember_approval(rollout.candidate.version, Approval::Rejected, case.now);
+                head.remember_approval(version, Approval::Rejected, case.now);
+                head.votes.remove(&version);
+                head.gated.remove(&version);
             }
             replace_rejected_champion(case, &rollout, decision);
         }

@@ -487,6 +487,10 @@ pub enum Effect {
         approval: Approval,
         /// Why, at most 1,024 characters.
         why: String,
+        /// The package's `LastModifiedTime` that this was decided on: if somebody changed it since,
+        /// that stays. None sets it in any case.
+        #[serde(default)]
+        seen: Option<Timestamp>,
     },
     /// `CreateModel` from a package.
     CreateModel(Box<ModelSpec>),

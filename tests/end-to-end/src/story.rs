@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
 use crate::emulator::{Behaviour, next_hour};
+use crate::lambda::FUNCTIONS;
 use crate::project::{Project, put};
 use crate::pump::Delivery;
 use crate::world::{BUCKET, Options, World};
@@ -70,7 +71,8 @@ impl Story {
             .await?;
         let payloads = project.payloads()?;
         teller.plain(&format!(
-            "moto, sagemaker-local and four functions are up after {:.1} s. {}",
+            "moto, sagemaker-local and {} functions are up after {:.1} s. {}",
+            FUNCTIONS.len(),
             real.elapsed().as_secs_f64(),
             pace(speed),
         ));

@@ -300,15 +300,23 @@ impl World for Port<'_> {
                     .await?;
                 }
             }
-            Effect::SetApproval { arn, approval, why } => {
+            Effect::SetApproval {
+                arn,
+                approval,
+                why,
+                seen,
+            } => {
                 let now = self
                     .call("DescribeModelPackage", |town, key| {
                         let found = town.described_package(arn, key);
-                        Ok(found.map(|p| (p.approval, p.approval_description)))
+                        Ok(found.map(|p| (p.approval, p.approval_description, p.modified)))
                     })
                     .await?;
-                if now == Some((*approval, Some(why.clone()))) {
-                    return Ok(Outcome::Done);
+                if let Some((now, description, modified)) = now {
+                    let is_so = now == *approval && description.as_ref() == Some(why);
+                    if is_so || seen.is_some_and(|seen| modified > seen) {
+                        return Ok(Outcome::Done);
+                    }
                 }
                 self.call("UpdateModelPackage", |town, _| {
                     town.set_approval(By::Us, arn, *approval, Some(why))
@@ -628,6 +636,24 @@ impl Ledger for Port<'_> {
             partition.jobs.get(job).cloned()
         })
         .await
+    }
+
+    async fn forget(&self, group: &GroupName, done: &[String]) -> Result<(), LedgerError> {
+        // One effect after the other: a function may die between them.
+        for id in done {
+            let (luck, _) = self.go().await;
+            if matches!(luck, Luck::Throttled | Luck::NotDone) {
+                return Err(away());
+            }
+            if let Some(partition) = self.town().books.groups.get_mut(group) {
+                partition.pending.remove(id);
+            }
+            self.wait(5).await;
+            if luck == Luck::Unanswered {
+                return Err(away());
+            }
+        }
+        Ok(())
     }
 
     async fn commit(&self, group: &GroupName, commit: &Commit) -> Result<(), CommitError> {

@@ -10,6 +10,7 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, Delete, Put, ReturnValuesOnConditionCheckFailure,
     TransactWriteItem,
 };
+use futures_util::future::join_all;
 use serde::Serialize;
 use tidegate_core::bounds::{TRANSACTION, TRANSACTION_ITEMS};
 use tidegate_core::ledger::{Commit, CommitError, LedgerError, Pending, Route};
@@ -72,6 +73,29 @@ impl DynamoLedger {
         Err(CommitError::Ledger(unread(failed("TransactWriteItems")(
             error,
         ))))
+    }
+
+    /// Deletes effects one by one, side by side: they are in no transaction, so they conflict with
+    /// none.
+    pub(super) async fn delete_effects(
+        &self,
+        group: &GroupName,
+        done: &[String],
+    ) -> Result<(), LedgerError> {
+        let partition = keys::group(group);
+        let deletes = done.iter().map(|id| {
+            let key = |text: String| AttributeValue::S(text);
+            self.client
+                .delete_item()
+                .table_name(&self.table)
+                .key(keys::PARTITION, key(partition.clone()))
+                .key(keys::SORT, key(keys::effect(id)))
+                .send()
+        });
+        for deleted in join_all(deletes).await {
+            deleted.map_err(failed("DeleteItem")).map_err(unread)?;
+        }
+        Ok(())
     }
 
     fn writes(

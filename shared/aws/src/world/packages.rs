@@ -227,15 +227,17 @@ impl AwsWorld {
         arn: &str,
         approval: Approval,
         why: &str,
+        seen: Option<Timestamp>,
     ) -> Result<Outcome, WorldError> {
         let why = line(why, LONGEST_TEXT);
-        // Every update is an event, so one that changes nothing is not sent.
-        if let Some(now) = self.described(arn).await?
-            && now.approval == approval
-            // No reason leaves the one that is there.
-            && (why.is_empty() || now.approval_description.as_deref() == Some(why.as_str()))
-        {
-            return Ok(Outcome::Done);
+        if let Some(now) = self.described(arn).await? {
+            // Every update is an event, so one that changes nothing is not sent. No reason leaves the
+            // one that is there.
+            let is_so = now.approval == approval
+                && (why.is_empty() || now.approval_description.as_deref() == Some(why.as_str()));
+            if is_so || seen.is_some_and(|seen| now.modified > seen) {
+                return Ok(Outcome::Done);
+            }
         }
         self.clients
             .sagemaker

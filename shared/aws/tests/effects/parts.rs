@@ -61,6 +61,7 @@ pub(crate) fn approval(arn: &str, approval: Approval, why: &str) -> Effect {
         arn: arn.to_owned(),
         approval,
         why: why.to_owned(),
+        seen: None,
     }
 }
 

@@ -14,6 +14,7 @@ use crate::head::Head;
 use crate::ledger::Lane;
 use crate::name::JobName;
 use crate::notice::Severity;
+use crate::observe;
 use crate::world::{Effect, Package};
 
 /// What an approval is worth.
@@ -50,6 +51,14 @@ pub(super) fn is_enough(case: &Case<'_>, package: &Package, decision: &mut Decis
             format!("{who} approved {version}, and it does not count: {why}"),
         ),
     };
+    let facts = json!({ "package": package.arn, "by": by, "policy": case.policy().approval });
+    if case.observes() {
+        let headline = format!("Observed: the approval of {version} would be taken back");
+        let lines = vec![why, "Nothing was changed.".to_owned()];
+        let note = observe::would(severity, headline, lines, facts);
+        decision.notes.push(note.version(version));
+        return false;
+    }
     // What Tidegate sets itself is no news to it.
     let seen = decision.head.approvals.get(&version).map(|(_, at)| *at);
     decision.head.remember_approval(
@@ -57,21 +66,20 @@ pub(super) fn is_enough(case: &Case<'_>, package: &Package, decision: &mut Decis
         Approval::PendingManualApproval,
         seen.unwrap_or(package.modified),
     );
-    decision.notes.push(
-        Note::new(
-            what,
-            why.clone(),
-            json!({ "package": package.arn, "by": by, "policy": case.policy().approval }),
-        )
-        .version(version)
-        .tell(severity, headline, vec![why.clone()]),
-    );
+    decision
+        .notes
+        .push(Note::new(what, why.clone(), facts).version(version).tell(
+            severity,
+            headline,
+            vec![why.clone()],
+        ));
     decision.effects.push((
         Lane::Version(version),
         Effect::SetApproval {
             arn: package.arn.clone(),
             approval: Approval::PendingManualApproval,
             why,
+            seen: Some(package.modified),
         },
     ));
     false
@@ -92,7 +100,8 @@ pub(crate) fn remember_trainer(case: &Case<'_>, job: &JobName, by: &str, decisio
 fn ruling(case: &Case<'_>, package: &Package, head: &mut Head) -> Ruling {
     let rule = &case.policy().approval;
     // The gate's own approval, once, is no person's.
-    if rule.are_anyone() || head.gated.remove(&package.version) {
+    let by_gate = head.gated.remove(&package.version) || is_being_registered(case, package);
+    if rule.are_anyone() || by_gate {
         return Ruling::Enough;
     }
     let Some(who) = package.modified_by.as_deref() else {
@@ -110,15 +119,37 @@ fn ruling(case: &Case<'_>, package: &Package, head: &mut Head) -> Ruling {
     }
     let people = head.vote(package.version, who);
     if people >= usize::from(rule.people) {
+        // Approvals are used once: after a rejection all have to be given anew.
+        head.votes.remove(&package.version);
         Ruling::Enough
     } else {
         Ruling::Counted { people }
     }
 }
 
+/// Whether the gate has this package registered as Approved right now: it may be there before that
+/// is written down.
+fn is_being_registered(case: &Case<'_>, package: &Package) -> bool {
+    let job = job_of(package);
+    case.snapshot.pending.iter().any(|pending| {
+        matches!(&pending.effect, Effect::RegisterPackage(spec)
+            if spec.approval == Approval::Approved && Some(spec.job.as_str()) == job.as_deref())
+    })
+}
+
+/// The training job of a package. What was said when it was made can't be changed later, as its
+/// metadata can ("UpdateModelPackage" in the API reference).
+fn job_of(package: &Package) -> Option<String> {
+    let made_by = package.origin.job.as_deref();
+    let named = made_by.and_then(|arn| arn.rsplit_once(":training-job/"));
+    named
+        .map(|(_, job)| job.to_owned())
+        .or_else(|| crate::candidate::of_package(package).job)
+}
+
 /// Whether somebody else trained the model; why that is not so, or not known.
 fn is_not_the_trainer(package: &Package, who: &str, head: &Head) -> Result<(), String> {
-    let job = crate::candidate::of_package(package).job;
+    let job = job_of(package);
     let Some((trainer, is_the_same)) = job.as_deref().and_then(|job| head.creator(job, who)) else {
         return Err(
             "the policy asks for another person than the trainer, and nobody said who that is: \

@@ -56,7 +56,8 @@ fn registered(
         job.package = Some((arn.to_owned(), version));
         decision.jobs.push(job);
     }
-    if spec.approval == Approval::Approved {
+    // What was seen to be approved before this was settled needs no mark.
+    if spec.approval == Approval::Approved && !decision.head.approvals.contains_key(&version) {
         decision.head.remember_gated(version);
     }
     let (what, severity, verdict, next) = match spec.approval {

@@ -46,7 +46,12 @@ impl std::fmt::Display for Explained {
         }
         match &self.nothing_because {
             Some(why) => writeln!(f, "Tidegate would do nothing: {why}."),
-            None if self.would_do.is_empty() => writeln!(f, "Tidegate would do nothing."),
+            None if self.would_do.is_empty() && self.would_say.is_empty() => {
+                writeln!(f, "Tidegate would do nothing.")
+            }
+            None if self.would_do.is_empty() => {
+                writeln!(f, "Tidegate would write this down, and call nothing.")
+            }
             None => Ok(()),
         }
     }

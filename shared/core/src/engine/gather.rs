@@ -22,19 +22,27 @@ const SKEW: SignedDuration = SignedDuration::from_mins(2);
 /// tried out or watched doesn't hang for ever untold; and while a tick goes without the answer, the
 /// next one is a minute away.
 fn is_decided_on(question: &Question, error: &WorldError, input: &Input<'_>) -> bool {
-    if error.is_passing() {
-        return matches!(input, Input::Event(event) if matches!(event.kind, Kind::Tick { .. }));
-    }
-    matches!(
+    // Housekeeping asks these beside what a rollout needs.
+    let is_aside = matches!(
         question,
-        Question::Smoke { .. }
-            | Question::Minutes { .. }
-            | Question::Hours { .. }
-            // Housekeeping asks these beside what a rollout needs.
-            | Question::Execution { .. }
-            | Question::MonitoringSchedule(_)
-            | Question::Violations { .. }
-    ) || matches!(question, Question::Object { .. }) && error.kind == WorldErrorKind::Refused
+        Question::Execution { .. } | Question::MonitoringSchedule(_) | Question::Violations { .. }
+    );
+    if error.is_passing() {
+        return match input {
+            Input::Event(event) => match event.kind {
+                Kind::Tick { .. } => true,
+                Kind::Housekeeping => is_aside,
+                _ => false,
+            },
+            _ => false,
+        };
+    }
+    is_aside
+        || matches!(
+            question,
+            Question::Smoke { .. } | Question::Minutes { .. } | Question::Hours { .. }
+        )
+        || matches!(question, Question::Object { .. }) && error.kind == WorldErrorKind::Refused
 }
 
 /// Asks until the decision has all that it needs.

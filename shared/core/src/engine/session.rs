@@ -316,6 +316,13 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
             }
             return Ok(Round::Idle);
         }
+        if !decision.changes(&snapshot.head) && matches!(input, Input::Settled(_)) {
+            // A message that was sent changes no state: nobody has to race for it.
+            self.ledger.forget(self.group, &done).await?;
+            let mut next = snapshot.clone();
+            next.pending.retain(|p| !done.contains(&p.id));
+            return Ok(Round::Committed(Box::new(next)));
+        }
         let said = said(&decision);
         let mut commit = seal(
             decision,

@@ -15,6 +15,7 @@ mod memory;
 mod observe;
 mod origin;
 mod retraining;
+mod reviewed;
 mod slow;
 mod stories;
 mod town;

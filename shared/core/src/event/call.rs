@@ -23,9 +23,14 @@ pub(super) fn kind(root: &Object<'_>, source: &str, detail_type: &str) -> Result
     let job = request.need_text("trainingJobName", "it names the job")?;
     let job = request.name("trainingJobName", &job, JobName::parse)?;
     let caller = detail.need_object("userIdentity", "it says who called")?;
+    let Some(by) = caller.hint_text("arn") else {
+        // A service that calls for itself has `invokedBy` alone.
+        let why = format!("no principal started the job {job}");
+        return Ok(unhandled(source, detail_type, why));
+    };
     Ok(Kind::TrainingStarted {
         job,
-        by: caller.need_text("arn", "it says who called")?,
+        by,
         tags: request.pairs("tags")?,
     })
 }

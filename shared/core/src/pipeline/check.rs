@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::walk::join;
-use super::{CustomMetric, Guard, GuardMetric, Policy, Retrain, Stage, TEMPLATE_NAMES, Training};
+use super::{
+    Approvers, CustomMetric, Guard, GuardMetric, Policy, Retrain, Stage, TEMPLATE_NAMES, Training,
+};
 
 /// Calls `error` with the dotted key and the message for each rule that is broken.
 pub(super) fn check(policy: &Policy, mut error: impl FnMut(&str, String)) {
@@ -18,6 +20,7 @@ pub(super) fn check(policy: &Policy, mut error: impl FnMut(&str, String)) {
         }
     }
     check_monitor(policy, &mut error);
+    check_approvers(&policy.approval, &mut error);
     let mut names = BTreeMap::new();
     let mut endpoints = BTreeMap::new();
     for (index, stage) in policy.stages.iter().enumerate() {
@@ -39,6 +42,22 @@ pub(super) fn check(policy: &Policy, mut error: impl FnMut(&str, String)) {
     }
 }
 
+/// People who are named one by one have to be as many as are asked for; a role or a pattern may
+/// stand for several.
+fn check_approvers(approvers: &Approvers, error: &mut impl FnMut(&str, String)) {
+    let is_one = |name: &String| !name.contains('*') && !name.contains(":role/");
+    let named = approvers.by.len();
+    if named > 0 && named < usize::from(approvers.people) && approvers.by.iter().all(is_one) {
+        error(
+            "approval.people",
+            format!(
+                "is {}, and `by` names {named}: nothing could ever be approved",
+                approvers.people
+            ),
+        );
+    }
+}
+
 fn check_monitor(policy: &Policy, error: &mut impl FnMut(&str, String)) {
     let Some(on_drift) = &policy.monitor.on_drift else {
         return;
@@ -48,6 +67,12 @@ fn check_monitor(policy: &Policy, error: &mut impl FnMut(&str, String)) {
         (Some(_), None) | (None, Some(_)) => error(
             path,
             "give both cost_usd_each and cost_cap_usd_per_month, or none".to_owned(),
+        ),
+        (Some(each), Some(cap)) if each > cap => error(
+            &format!("{path}.cost_usd_each"),
+            format!(
+                "is {each}, more than cost_cap_usd_per_month, which is {cap}: none would start"
+            ),
         ),
         _ => {}
     }

@@ -10,7 +10,7 @@ use crate::decision::{Decision, Note};
 use crate::event::JobStatus;
 use crate::facts::Known;
 use crate::head::Head;
-use crate::ledger::{Route, RouteKind};
+use crate::ledger::{Lane, Route, RouteKind};
 use crate::name::JobName;
 use crate::notice::Severity;
 use crate::world::{Answer, Question, RunStatus, WorldError};
@@ -195,6 +195,9 @@ fn over(case: &Case<'_>, running: &Retraining, end: End, decision: &mut Decision
     if let Some(retraining) = &mut decision.head.retraining {
         retraining.ended = Some(case.now);
     }
+    // What was not even begun must not begin after that, followed by nobody.
+    let lane = Lane::Retraining(running.token.clone());
+    decision.cancelled.push(lane);
 }
 
 /// The way from an execution to its pipeline.

@@ -93,6 +93,7 @@ pub(super) fn rolled_back(
             .chars()
             .take(1_024)
             .collect(),
+            seen: None,
         });
     }
     stop_ticks(rollout, moves);

@@ -10,7 +10,7 @@ use super::{react, violation};
 use crate::case::Case;
 use crate::decision::Decision;
 use crate::name::ScheduleName;
-use crate::world::Question;
+use crate::world::{Answer, Question};
 
 /// How often a schedule is asked.
 const EVERY: SignedDuration = SignedDuration::from_mins(30);
@@ -60,11 +60,28 @@ pub(crate) fn watch_needs(case: &Case<'_>) -> Vec<Question> {
 /// Deals with what the schedules whose turn it was found.
 pub(crate) fn watch(case: &Case<'_>, decision: &mut Decision) {
     for schedule in due(case) {
-        if let Some(job) = news(case, &schedule) {
+        let job = news(case, &schedule);
+        if is_unanswered(case, &schedule, job.as_deref()) {
+            continue;
+        }
+        if let Some(job) = job {
             violation(case, &schedule, None, Some(&job), decision);
         }
         if let Some(asked) = decision.head.schedules.get_mut(&schedule) {
             *asked = case.now;
         }
     }
+}
+
+/// Whether AWS did not answer what has to be known of a schedule, and may the next time.
+fn is_unanswered(case: &Case<'_>, schedule: &ScheduleName, job: Option<&str>) -> bool {
+    let is_passing = |question: &Question| {
+        let answer = case.facts.answer(question);
+        matches!(answer, Some(Answer::Refused(error)) if error.is_passing())
+    };
+    let of_job = |job: &str| Question::Violations {
+        job: job.to_owned(),
+    };
+    is_passing(&Question::MonitoringSchedule(schedule.clone()))
+        || job.is_some_and(|job| is_passing(&of_job(job)))
 }

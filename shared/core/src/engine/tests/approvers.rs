@@ -134,9 +134,8 @@ async fn the_trainer_may_not_approve_where_the_policy_says_so() {
 #[tokio::test]
 async fn an_unknown_trainer_may_be_the_approver() {
     let mut story = waiting("not_the_trainer = true").await;
-    story.town.0.lock().unwrap().packages[0]
-        .metadata
-        .insert("tidegate:job".to_owned(), "another".to_owned());
+    let arn = "arn:aws:sagemaker:us-east-1:123456789012:training-job/another";
+    story.town.0.lock().unwrap().packages[0].origin.job = Some(arn.to_owned());
     approve(&mut story, Some(ADA)).await;
     assert!(!is_on_its_way(&story));
     assert!(is_told(&story, "CloudTrail"));
@@ -144,7 +143,7 @@ async fn an_unknown_trainer_may_be_the_approver() {
 
 #[tokio::test]
 async fn what_the_gate_approves_needs_no_person() {
-    let policy = format!("{POLICY}\n[approval]\npeople = 2\nby = [\"ada\"]\n");
+    let policy = format!("{POLICY}\n[approval]\npeople = 2\nby = [\"ada\", \"bob\"]\n");
     let mut story = Story::with(pipeline::parse(&policy, "test.toml").unwrap()).await;
     story.trained("train-1", 0.95).await;
     story.package(1).await;
@@ -161,4 +160,21 @@ async fn what_the_gate_approved_once_is_no_licence_for_later() {
     approve(&mut story, Some(TOM)).await;
     assert_eq!(approval(&story), Approval::PendingManualApproval);
     assert!(!is_on_its_way(&story));
+}
+
+#[tokio::test]
+async fn while_looking_on_nothing_is_taken_back() {
+    let policy = POLICY.replace("group = \"fraud\"", "group = \"fraud\"\nmode = \"observe\"");
+    let policy = format!("{policy}\n[approval]\nby = [\"ada\"]\n");
+    let mut story = Story::with(pipeline::parse(&policy, "test.toml").unwrap()).await;
+    story.town.set_approval(1, Approval::PendingManualApproval);
+    story.package(1).await;
+    approve(&mut story, Some(TOM)).await;
+    assert_eq!(approval(&story), Approval::Approved);
+    assert!(is_told(
+        &story,
+        "Observed: the approval of v1 would be taken back"
+    ));
+    assert_eq!(entries(&story, What::ApprovalUndone), 0);
+    assert_eq!(story.calls("SetApproval"), 0);
 }

@@ -150,6 +150,14 @@ impl Ledger for Memory {
             .and_then(|p| p.jobs.get(job).cloned()))
     }
 
+    async fn forget(&self, group: &GroupName, done: &[String]) -> Result<(), LedgerError> {
+        let mut state = self.0.lock().unwrap();
+        if let Some(partition) = state.groups.get_mut(group) {
+            partition.pending.retain(|id, _| !done.contains(id));
+        }
+        Ok(())
+    }
+
     async fn commit(&self, group: &GroupName, commit: &Commit) -> Result<(), CommitError> {
         let mut state = self.0.lock().unwrap();
         if state.races_to_lose > 0 {

@@ -467,6 +467,7 @@ impl World for Town {
                 let version = u32::try_from(state.packages.len()).unwrap() + 1;
                 let mut package = package(version, spec.approval, now, spec.metadata.clone());
                 package.artifacts = vec![spec.artifact.clone()];
+                package.origin.job = Some(spec.job_arn.clone());
                 package.origin.commit.clone_from(&spec.commit);
                 package.origin.repository.clone_from(&spec.repository);
                 let arn = package.arn.clone();
@@ -479,8 +480,16 @@ impl World for Town {
                     version: PackageVersion(version),
                 });
             }
-            Effect::SetApproval { arn, approval, .. } => {
+            Effect::SetApproval {
+                arn,
+                approval,
+                seen,
+                ..
+            } => {
                 let package = state.packages.iter_mut().find(|p| &p.arn == arn).unwrap();
+                if seen.is_some_and(|seen| package.modified > seen) {
+                    return Ok(Outcome::Done);
+                }
                 package.approval = *approval;
                 package.modified = now;
             }

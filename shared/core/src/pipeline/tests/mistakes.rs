@@ -502,3 +502,30 @@ fn the_caret_stands_under_the_place_on_a_long_or_foreign_line() {
         | ^^^^
     "###);
 }
+
+#[test]
+fn a_rule_that_nothing_could_ever_keep_is_refused() {
+    let alone = format!("{MINIMAL}\n[approval]\npeople = 2\nby = [\"ada\"]\n");
+    let said = errors(&alone);
+    assert!(
+        said.contains("approval.people: is 2, and `by` names 1"),
+        "{said}"
+    );
+    for by in [
+        "\"ada\", \"bob\"",
+        "\"a*\"",
+        "\"arn:aws:iam::123456789012:role/a\"",
+    ] {
+        let several = format!("{MINIMAL}\n[approval]\npeople = 2\nby = [{by}]\n");
+        assert!(parse(&several, "fraud.toml").is_ok(), "{by}");
+    }
+    let dear = format!(
+        "{MINIMAL}\n[monitor]\non_drift = {{ retrain = {{ pipeline = \"p\" }}, \
+         cost_usd_each = 50.0, cost_cap_usd_per_month = 30.0 }}\n"
+    );
+    let said = errors(&dear);
+    assert!(
+        said.contains("is 50, more than cost_cap_usd_per_month, which is 30"),
+        "{said}"
+    );
+}

@@ -165,6 +165,17 @@ impl Ledger for Rough<'_> {
         self.memory.job(group, job).await
     }
 
+    async fn forget(&self, group: &GroupName, done: &[String]) -> Result<(), LedgerError> {
+        match self.luck().await {
+            Luck::Fine => self.memory.forget(group, done).await,
+            Luck::Refused => Err(away()),
+            Luck::DoneButLost => {
+                self.memory.forget(group, done).await?;
+                Err(away())
+            }
+        }
+    }
+
     async fn commit(&self, group: &GroupName, commit: &Commit) -> Result<(), CommitError> {
         match self.luck().await {
             Luck::Fine => self.memory.commit(group, commit).await,
