@@ -8,6 +8,7 @@ use super::{EngineError, now_of};
 use crate::case::Case;
 use crate::decide::{Input, decide};
 use crate::event::{self, Kind};
+use crate::facts::Facts;
 use crate::ledger::Ledger;
 use crate::name::GroupName;
 use crate::world::{Effect, World};
@@ -99,7 +100,8 @@ pub async fn explain<L: Ledger, W: World>(
         };
         let now = now_of(event, snapshot.head.now);
         let input = Input::Event(event);
-        let facts = gather(world, &snapshot, job.as_ref(), &input, now).await?;
+        let known = Facts::default();
+        let facts = gather(world, &snapshot, job.as_ref(), &input, now, &known).await?;
         let case = Case {
             snapshot: &snapshot,
             job: job.as_ref(),

@@ -45,13 +45,14 @@ fn is_decided_on(question: &Question, error: &WorldError, input: &Input<'_>) -> 
         || matches!(question, Question::Object { .. }) && error.kind == WorldErrorKind::Refused
 }
 
-/// Asks until the decision has all that it needs.
+/// Asks until the decision has all that it needs. What is `known` already is not asked again.
 pub(super) async fn gather<W: World>(
     world: &W,
     snapshot: &Snapshot,
     job: Option<&JobRecord>,
     input: &Input<'_>,
     now: jiff::Timestamp,
+    known: &Facts,
 ) -> Result<Facts, EngineError> {
     let mut facts = Facts::default();
     for _ in 0..TURNS {
@@ -66,6 +67,13 @@ pub(super) async fn gather<W: World>(
         );
         if questions.is_empty() {
             break;
+        }
+        let (before, questions): (Vec<_>, Vec<_>) =
+            questions.into_iter().partition(|q| known.has(q));
+        for question in before {
+            if let Some(answer) = known.answer(&question).cloned() {
+                facts.add(question, answer);
+            }
         }
         let answers = join_all(questions.iter().map(|q| world.ask(q))).await;
         for (question, answer) in questions.into_iter().zip(answers) {

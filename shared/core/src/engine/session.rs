@@ -16,6 +16,7 @@ use crate::case::Case;
 use crate::decide::{Input, decide};
 use crate::decision::{Decision, Note};
 use crate::event::{Event, Kind};
+use crate::facts::Facts;
 use crate::ledger::{Commit, CommitError, JobRecord, Lane, Ledger, Pending, Snapshot};
 use crate::mutation::Mutation;
 use crate::name::{EventId, GroupName, JobName, RolloutId};
@@ -43,6 +44,7 @@ pub(super) async fn run<L: Ledger, W: World>(
         takes_over: false,
         due: Due::Event,
         has_left_overs: false,
+        known: Facts::default(),
     };
     session.run().await
 }
@@ -68,6 +70,8 @@ struct Session<'a, L, W> {
     takes_over: bool,
     has_left_overs: bool,
     due: Due,
+    /// What was read of a training job.
+    known: Facts,
 }
 
 /// What is still to be decided.
@@ -300,7 +304,19 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
         seen: Option<EventId>,
     ) -> Result<Round, EngineError> {
         let now = now_of(self.event, snapshot.head.now);
-        let facts = gather(self.world, snapshot, job, input, now).await?;
+        // A training that ended stays as it is: after a lost race it need not be read again, and who
+        // reads much would lose every race to who reads little.
+        let is_training = |event: &Event| matches!(event.kind, Kind::TrainingJob { .. });
+        let lasts = matches!(input, Input::Event(event) if is_training(event));
+        let known = if lasts {
+            std::mem::take(&mut self.known)
+        } else {
+            Facts::default()
+        };
+        let facts = gather(self.world, snapshot, job, input, now, &known).await?;
+        if lasts {
+            self.known = facts.clone();
+        }
         let decision = decide(
             &Case {
                 snapshot,

@@ -91,3 +91,19 @@ async fn who_always_loses_gives_up_and_is_delivered_again() {
     assert_eq!(story.town.0.lock().unwrap().packages.len(), 1);
     story.check();
 }
+
+#[tokio::test]
+async fn a_training_job_is_read_once_however_many_races_are_lost() {
+    let asked = async |races| {
+        let story = Story::begin().await;
+        story.town.train("train-1", 0.95);
+        story.ledger.lose_races(races);
+        let before = story.town.0.lock().unwrap().asked;
+        job_ended(&story, "first").await.unwrap();
+        story.check();
+        story.town.0.lock().unwrap().asked - before
+    };
+    let calm = asked(0).await;
+    assert!(calm > 1);
+    assert_eq!(asked(5).await, calm);
+}

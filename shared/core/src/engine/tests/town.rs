@@ -81,6 +81,8 @@ pub(super) struct State {
     pub(super) objects: BTreeMap<String, String>,
     /// Monitoring schedules.
     pub(super) monitors: BTreeMap<ScheduleName, MonitoringSchedule>,
+    /// How many questions were asked.
+    pub(super) asked: u32,
     pub(super) faults: Faults,
 }
 
@@ -120,6 +122,7 @@ impl Town {
             objects: BTreeMap::new(),
             monitors: BTreeMap::new(),
             faults: Faults::default(),
+            asked: 0,
         }))
     }
 
@@ -290,6 +293,7 @@ impl World for Town {
     #[allow(clippy::too_many_lines)]
     async fn ask(&self, question: &Question) -> Result<Answer, WorldError> {
         let mut state = self.0.lock().unwrap();
+        state.asked += 1;
         let call = match question {
             Question::Smoke { .. } => "InvokeEndpoint",
             Question::Minutes { .. } | Question::Hours { .. } => "GetMetricData",
