@@ -102,7 +102,7 @@ async fn handle(
     // The world's calls end before: only a ledger that does not answer is cut off here. A commit
     // that was under way may be there or not, and whoever comes next reads which.
     let handled = engine::handle(ledger, &world, event);
-    let result = match tokio::time::timeout(time + LAST_WORDS, handled).await {
+    let result = match Box::pin(tokio::time::timeout(time + LAST_WORDS, handled)).await {
         Ok(result) => result.map_err(FunctionError::from),
         Err(_) => Err(FunctionError::OutOfTime(time.as_millis())),
     };

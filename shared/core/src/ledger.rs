@@ -255,6 +255,8 @@ pub struct Commit {
     pub finished: Vec<Rollout>,
     /// Training jobs that were gated or registered.
     pub jobs: Vec<JobRecord>,
+    /// Those of them that the ledger must not know yet; else it is a lost race.
+    pub new_jobs: Vec<JobName>,
     /// A new policy.
     pub policy: Option<AppliedPolicy>,
     /// Routes to put; refused if one leads to another group.
@@ -275,6 +277,7 @@ impl Commit {
             done: Vec::new(),
             finished: Vec::new(),
             jobs: Vec::new(),
+            new_jobs: Vec::new(),
             policy: None,
             routes: Vec::new(),
             dropped_routes: Vec::new(),

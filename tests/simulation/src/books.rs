@@ -101,6 +101,13 @@ impl Books {
         if is_seen && !Mutation::IgnoreMarker.is_on() {
             return Some(CommitError::Seen);
         }
+        let is_known = |job: &JobName| {
+            let partition = self.groups.get(group);
+            partition.is_some_and(|p| p.jobs.contains_key(job))
+        };
+        if commit.new_jobs.iter().any(is_known) {
+            return Some(CommitError::Lost);
+        }
         (version != commit.expected && !Mutation::DropVersionCondition.is_on())
             .then_some(CommitError::Lost)
     }

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
+use jiff::Timestamp;
 use tidegate_core::audit::Entry;
-use tidegate_core::event::EndpointStatus;
+use tidegate_core::event::{Approval, EndpointStatus};
 use tidegate_core::ledger::{
     Commit, CommitError, JobRecord, Ledger, LedgerError, Route, RouteKind, Snapshot, wait_after,
 };
@@ -210,6 +211,34 @@ fn is_the_endpoint(there: &Endpoint, config: &str) -> Result<Outcome, WorldError
     })
 }
 
+impl Port<'_> {
+    /// Looks, as the adapter does, before it sets an approval.
+    async fn set_approval(
+        &self,
+        arn: &str,
+        approval: Approval,
+        why: &str,
+        seen: Option<Timestamp>,
+    ) -> Result<(), WorldError> {
+        let now = self
+            .call("DescribeModelPackage", |town, key| {
+                let found = town.described_package(arn, key);
+                Ok(found.map(|p| (p.approval, p.approval_description, p.modified)))
+            })
+            .await?;
+        if let Some((now, description, modified)) = now {
+            let is_so = now == approval && description.as_deref() == Some(why);
+            if is_so || seen.is_some_and(|seen| modified > seen) {
+                return Ok(());
+            }
+        }
+        self.call("UpdateModelPackage", |town, _| {
+            town.set_approval(By::Us, arn, approval, Some(why))
+        })
+        .await
+    }
+}
+
 impl World for Port<'_> {
     async fn ask(&self, question: &Question) -> Result<Answer, WorldError> {
         self.call(name_of(question), |town, key| {
@@ -305,24 +334,7 @@ impl World for Port<'_> {
                 approval,
                 why,
                 seen,
-            } => {
-                let now = self
-                    .call("DescribeModelPackage", |town, key| {
-                        let found = town.described_package(arn, key);
-                        Ok(found.map(|p| (p.approval, p.approval_description, p.modified)))
-                    })
-                    .await?;
-                if let Some((now, description, modified)) = now {
-                    let is_so = now == *approval && description.as_ref() == Some(why);
-                    if is_so || seen.is_some_and(|seen| modified > seen) {
-                        return Ok(Outcome::Done);
-                    }
-                }
-                self.call("UpdateModelPackage", |town, _| {
-                    town.set_approval(By::Us, arn, *approval, Some(why))
-                })
-                .await?;
-            }
+            } => self.set_approval(arn, *approval, why, *seen).await?,
             other => {
                 return self
                     .call(call_of(other), |town, key| {

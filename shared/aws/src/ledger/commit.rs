@@ -13,7 +13,7 @@ use aws_sdk_dynamodb::types::{
 use futures_util::future::join_all;
 use serde::Serialize;
 use tidegate_core::bounds::{TRANSACTION, TRANSACTION_ITEMS};
-use tidegate_core::ledger::{Commit, CommitError, LedgerError, Pending, Route};
+use tidegate_core::ledger::{Commit, CommitError, JobRecord, LedgerError, Pending, Route};
 use tidegate_core::name::{EventId, GroupName};
 
 use super::doc::{self, Item};
@@ -29,6 +29,8 @@ const MARKER_DAYS: i64 = 30;
 enum For {
     Head,
     Seen,
+    /// A training job that nobody gated yet.
+    Job,
     /// Something new whose key the head's version makes unique.
     New(String),
     Route(Route),
@@ -127,7 +129,7 @@ impl DynamoLedger {
             writes.doc(&keys::past(rollout), &())?;
         }
         for job in &commit.jobs {
-            writes.doc(&keys::job(&job.job), job)?;
+            writes.job(job, commit.new_jobs.contains(&job.job))?;
         }
         if let Some(policy) = &commit.policy {
             writes.doc(keys::POLICY, policy)?;
@@ -202,6 +204,16 @@ impl Writes<'_> {
     fn new_doc<T: Serialize>(&mut self, sk: &str, doc: &T) -> Result<(), LedgerError> {
         let put = absent(self.put(doc::item(&self.partition, sk, doc)?));
         self.push_put(For::New(sk.to_owned()), put)
+    }
+
+    /// A job that must be new was gated by somebody else if it is there: a lost race.
+    fn job(&mut self, job: &JobRecord, is_new: bool) -> Result<(), LedgerError> {
+        let sk = keys::job(&job.job);
+        if !is_new {
+            return self.doc(&sk, job);
+        }
+        let put = absent(self.put(doc::item(&self.partition, &sk, job)?));
+        self.push_put(For::Job, put)
     }
 
     fn doc<T: Serialize>(&mut self, sk: &str, doc: &T) -> Result<(), LedgerError> {
@@ -309,7 +321,10 @@ fn refusal(purposes: &[For], reasons: &[CancellationReason], message: Option<&st
     if failed(&For::Seen) {
         return CommitError::Seen;
     }
-    if failed(&For::Head) || codes().any(|(_, _, code)| code == "TransactionConflict") {
+    if failed(&For::Head)
+        || failed(&For::Job)
+        || codes().any(|(_, _, code)| code == "TransactionConflict")
+    {
         return CommitError::Lost;
     }
     for (purpose, reason, code) in codes() {

@@ -138,7 +138,7 @@ fn is_being_registered(case: &Case<'_>, package: &Package) -> bool {
 }
 
 /// The training job of a package. What was said when it was made can't be changed later, as its
-/// metadata can ("UpdateModelPackage" in the API reference).
+/// metadata can (`UpdateModelPackage` in the API reference).
 fn job_of(package: &Package) -> Option<String> {
     let made_by = package.origin.job.as_deref();
     let named = made_by.and_then(|arn| arn.rsplit_once(":training-job/"));

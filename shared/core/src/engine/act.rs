@@ -9,8 +9,9 @@ use crate::ledger::{Lane, Pending};
 use crate::mutation::Mutation;
 use crate::world::{Outcome, World, WorldError, WorldErrorKind};
 
-/// From then on what is not found does not exist.
-const SHOWN_AFTER: SignedDuration = SignedDuration::from_secs(60);
+/// From then on what is not found does not exist. What is shown within seconds may have been made
+/// by a try again, minutes after it was decided, and the own time of who looks may be ahead.
+const SHOWN_AFTER: SignedDuration = SignedDuration::from_mins(5);
 
 /// What came of the effects that were to be done.
 #[derive(Debug, Default)]

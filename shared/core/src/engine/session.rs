@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::future::join;
 use jiff::{SignedDuration, Timestamp};
 
 use super::act::act;
@@ -45,6 +46,7 @@ pub(super) async fn run<L: Ledger, W: World>(
         due: Due::Event,
         has_left_overs: false,
         known: Facts::default(),
+        job: None,
     };
     session.run().await
 }
@@ -70,8 +72,10 @@ struct Session<'a, L, W> {
     takes_over: bool,
     has_left_overs: bool,
     due: Due,
-    /// What was read of a training job.
+    /// What was read of the event's training job.
     known: Facts,
+    /// What the ledger knows of it.
+    job: Option<JobRecord>,
 }
 
 /// What is still to be decided.
@@ -211,7 +215,16 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
     }
 
     async fn load(&mut self) -> Result<Option<Snapshot>, EngineError> {
-        let snapshot = self.ledger.load(self.group, Some(&self.event.id)).await?;
+        let state = self.ledger.load(self.group, Some(&self.event.id));
+        // Beside the state, not after it: who reads longer loses every race.
+        let snapshot = match &self.event.kind {
+            Kind::TrainingJob { job, .. } => {
+                let (snapshot, record) = join(state, self.ledger.job(self.group, job)).await;
+                self.job = record?;
+                snapshot?
+            }
+            _ => state.await?,
+        };
         if snapshot.is_none() {
             self.handled.nothing_because = Some(format!(
                 "the model package group {} belongs to no pipeline",
@@ -234,7 +247,10 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
         let mut latest: Option<Box<Snapshot>> = None;
         for settled in one_job_each(settled) {
             let job = match settled.iter().find_map(registered_job) {
-                Some(job) => self.ledger.job(self.group, job).await?,
+                Some(job) => match self.job.as_ref().filter(|known| &known.job == job) {
+                    Some(known) => Some(known.clone()),
+                    None => self.ledger.job(self.group, job).await?,
+                },
                 None => None,
             };
             let input = Input::Settled(settled);
@@ -274,10 +290,7 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
 
     /// Decides on the event.
     async fn decide_event(&mut self, snapshot: &Snapshot) -> Result<Round, EngineError> {
-        let job = match &self.event.kind {
-            Kind::TrainingJob { job, .. } => self.ledger.job(self.group, job).await?,
-            _ => None,
-        };
+        let job = self.job.clone();
         let seen = Some(self.event.id.clone());
         self.round(
             snapshot,
@@ -351,6 +364,9 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
         commit.done.sort_unstable();
         commit.done.dedup();
         commit.seen = seen.filter(|_| !Mutation::ForgetMarker.is_on());
+        if job.is_none() && matches!(input, Input::Event(_)) {
+            commit.new_jobs = commit.jobs.iter().map(|j| j.job.clone()).collect();
+        }
         seal::check(&commit)?;
         match self.ledger.commit(self.group, &commit).await {
             Ok(()) => {
@@ -368,6 +384,10 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
                     .done
                     .extend(said.into_iter().map(|(_, sentence)| sentence));
                 self.lanes.extend(commit.add.iter().map(|p| p.lane.clone()));
+                let is_ours = |j: &&JobRecord| matches!(&self.event.kind, Kind::TrainingJob { job, .. } if job == &j.job);
+                if let Some(record) = commit.jobs.iter().find(is_ours) {
+                    self.job = Some(record.clone());
+                }
                 Ok(Round::Committed(Box::new(after(snapshot, commit))))
             }
             Err(CommitError::Lost) if Mutation::LostIsDone.is_on() => Ok(Round::Idle),

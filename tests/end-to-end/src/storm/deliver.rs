@@ -102,7 +102,8 @@ async fn one(ledger: &DynamoLedger, world: &AwsWorld, bytes: &[u8]) -> One {
     let mut given_up = None;
     for attempt in 0..TRIES {
         tokio::time::sleep(BETWEEN * attempt).await;
-        let handled = tokio::time::timeout(TIME, engine::handle(ledger, world, bytes)).await;
+        let handled = Box::pin(engine::handle(ledger, world, bytes));
+        let handled = tokio::time::timeout(TIME, handled).await;
         let why = match handled {
             Ok(Ok(_)) => {
                 return One {

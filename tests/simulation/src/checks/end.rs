@@ -162,6 +162,14 @@ impl Town {
                 let mut places = self.aws.endpoints.values();
                 champions.iter().any(|(config, _)| config == c) || places.any(|p| p.is.config == *c)
             };
+            // Where the way back stopped for a person to look, what served before is theirs to use.
+            let is_for_people = |config: &String| {
+                let failed = finished
+                    .iter()
+                    .filter(|r| matches!(r.phase, Phase::Failed { .. }));
+                let mut before = failed.filter_map(|r| r.incumbent.as_ref());
+                before.any(|incumbent| &incumbent.config == config)
+            };
             let configs: &[&String] = match &rollout.phase {
                 Phase::RolledBack { .. } | Phase::Superseded { .. } => {
                     &[&rollout.config, &rollout.final_config]
@@ -171,7 +179,8 @@ impl Town {
                 _ => &[],
             };
             for config in configs {
-                if self.aws.configs.contains_key(*config) && !is_champions(config) {
+                let is_there = self.aws.configs.contains_key(*config);
+                if is_there && !is_champions(config) && !is_for_people(config) {
                     left.push(format!("the config {config}"));
                 }
             }

@@ -184,6 +184,13 @@ impl Ledger for Memory {
         {
             return Err(CommitError::Seen);
         }
+        if commit
+            .new_jobs
+            .iter()
+            .any(|j| partition.jobs.contains_key(j))
+        {
+            return Err(CommitError::Lost);
+        }
         if partition.head.version != commit.expected {
             return Err(CommitError::Lost);
         }
