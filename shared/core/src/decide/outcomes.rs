@@ -7,11 +7,12 @@ use crate::case::Case;
 use crate::decision::{Decision, Note};
 use crate::event::Approval;
 use crate::ledger::{Lane, Pending};
+use crate::mutation::Mutation;
 use crate::notice::Severity;
 use crate::retrain::{self, FINDING_KEY, PARENT_KEY};
-use crate::rollout::effect_failed;
+use crate::rollout::{Phase, effect_failed};
 use crate::turn::take;
-use crate::world::{Effect, Outcome, PackageSpec, WorldError};
+use crate::world::{Effect, Outcome, PackageSpec, WorldError, WorldErrorKind};
 
 /// Takes in what came of effects.
 pub(super) fn settle(case: &Case<'_>, outcomes: &[(Pending, Outcome)], decision: &mut Decision) {
@@ -107,7 +108,55 @@ fn registered(
     );
 }
 
+/// Whether a call is made once more, with what comes after it, since it did not find what another
+/// function made seconds before: the event that it was decided on may be hours old, and so says
+/// nothing of how long ago that was.
+fn asks_again(
+    case: &Case<'_>,
+    pending: &Pending,
+    error: &WorldError,
+    decision: &mut Decision,
+) -> bool {
+    let Lane::Rollout(id) = &pending.lane else {
+        return false;
+    };
+    let needs_what_was_made = matches!(
+        pending.effect,
+        Effect::CreateEndpointConfig(_)
+            | Effect::CreateEndpoint { .. }
+            | Effect::UpdateEndpoint { .. }
+    );
+    let mut running = decision.head.rollouts.values_mut();
+    let Some(rollout) = running.find(|r| &r.id == id) else {
+        return false;
+    };
+    let is_first = rollout.phase == Phase::Preparing && rollout.refused.is_none();
+    let is_gone = error.kind == WorldErrorKind::Gone && !Mutation::TrustStale.is_on();
+    if !(needs_what_was_made && is_first && is_gone) {
+        return false;
+    }
+    let refusal = format!("{}: {}", error.call, error.message);
+    rollout.refused = Some(refusal.clone());
+    let why = format!("AWS refused {refusal} It is asked once more.");
+    let facts = json!({ "effect": pending.effect, "error": error });
+    let note = Note::new(What::EffectFailed, why, facts).rollout(rollout);
+    decision.notes.push(note);
+    decision.cancelled.push(pending.lane.clone());
+    let lane = case
+        .snapshot
+        .pending
+        .iter()
+        .filter(|p| p.lane == pending.lane);
+    let from_here = lane.filter(|p| p.id >= pending.id);
+    let again = from_here.map(|p| (p.lane.clone(), p.effect.clone()));
+    decision.effects.extend(again);
+    true
+}
+
 fn failed(case: &Case<'_>, pending: &Pending, error: &WorldError, decision: &mut Decision) {
+    if asks_again(case, pending, error, decision) {
+        return;
+    }
     if let Lane::Rollout(id) = &pending.lane {
         let running = decision
             .head

@@ -395,3 +395,31 @@ async fn a_retraining_that_was_given_up_does_not_start_after_that() {
         "started after it was given up"
     );
 }
+
+#[tokio::test]
+async fn what_is_not_found_is_asked_for_once_more_before_a_version_is_taken_back() {
+    let mut story = Story::begin().await;
+    story.deploy_first().await;
+    let away = (u32::MAX, WorldErrorKind::Gone);
+    let calls = |story: &Story| story.town.0.lock().unwrap().faults.calls.clone();
+    story
+        .town
+        .0
+        .lock()
+        .unwrap()
+        .faults
+        .calls
+        .insert("UpdateEndpoint", away);
+    story.trained("train-2", 0.96).await;
+    let _ = story.try_package(2).await;
+    story.minutes(7).await;
+    assert!(!calls(&story).is_empty());
+    let refused = story.ledger.head(&story.group).rollouts[&story.stage]
+        .refused
+        .clone();
+    assert!(refused.is_some(), "it was refused once");
+    story.town.0.lock().unwrap().faults.calls.clear();
+    story.until_quiet().await;
+    assert_eq!(story.champion(), 2);
+    story.check();
+}
