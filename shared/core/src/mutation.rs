@@ -48,6 +48,8 @@ mutations! {
     SwapSides, "champion and canary are mistaken for each other";
     SharedNameIsCanarys, "a variant name of both is the candidate's also before it had all the traffic";
     IgnoreVerdict, "the verdict is not looked at";
+    MoveUnwatched, "a rollout goes on while CloudWatch does not answer";
+    SilenceUntold, "nobody is told that CloudWatch does not answer";
     WeightsDontSum, "weights do not sum to 100";
     SkipBake, "the bake is left out";
     SkipWatch, "the watch after the reduction is left out";

@@ -5,6 +5,8 @@ mod calls;
 mod commit;
 mod end;
 mod rollout;
+mod silence;
 mod trail;
 
 pub(crate) use end::{End, end_of};
+pub(crate) use silence::Blindness;

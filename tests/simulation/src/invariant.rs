@@ -49,6 +49,7 @@ invariants! {
     HarmGoesBack = "harm-goes-back", "A verdict of harm takes a rollout back at once, and clear harm is seen.";
     BadNeverChampion = "bad-never-champion", "A version that does clear harm is not left as champion where there was one to compare with.";
     BlameIsFair = "blame-is-fair", "A finding on data from before the candidate had all the traffic takes nothing back; a refused deployment rejects nothing.";
+    SilenceHolds = "silence-holds", "While CloudWatch answers with errors alone nothing moves on, and people are told within ten minutes.";
     BakeKept = "bake-kept", "The old champion stays for the whole bake.";
     RollbackUnblocked = "rollback-unblocked", "Nothing pending goes before the way back, and it is asked for within three looks at a ready endpoint.";
     AlwaysServed = "always-served", "An endpoint that has served is never left without a variant that has traffic, but by people.";

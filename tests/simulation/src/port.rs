@@ -244,7 +244,11 @@ impl World for Port<'_> {
         self.call(name_of(question), |town, key| {
             let is_of_metrics =
                 matches!(question, Question::Minutes { .. } | Question::Hours { .. });
-            if is_of_metrics && town.is_spell(Fault::MetricsDown) {
+            let is_down = is_of_metrics && town.is_spell(Fault::MetricsDown);
+            if let Question::Minutes { endpoint, .. } = question {
+                town.saw_counts(endpoint.as_str(), !is_down);
+            }
+            if is_down {
                 town.tally.count(Fault::MetricsDown);
                 let kind = match key % 2 {
                     0 => WorldErrorKind::Throttled,

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::aws::Aws;
 use crate::books::Books;
+use crate::checks::Blindness;
 use crate::dice::mix;
 use crate::fault::{Fault, Tally};
 use crate::invariant::{Invariant, Watch};
@@ -79,6 +80,8 @@ pub(crate) struct Town {
     pub(crate) aws: Aws,
     pub(crate) books: Books,
     pub(crate) watch: Watch,
+    /// The endpoints of whose counts nothing is known now.
+    pub(crate) blindness: Blindness,
     pub(crate) is_calm: bool,
     pub(crate) tally: Tally,
     /// The injected faults of the weather, by what decided them.
@@ -111,6 +114,7 @@ impl Town {
             aws: Aws::default(),
             books: Books::default(),
             watch: Watch::default(),
+            blindness: Blindness::default(),
             is_calm: false,
             tally: Tally::default(),
             injected: Vec::new(),

@@ -67,7 +67,9 @@ pub fn advance(
                 stop_if_broken(rollout, endpoint, facts, now, reject, &mut moves);
             }
             // Nothing moves on unwatched.
-            return moves;
+            if !Mutation::MoveUnwatched.is_on() {
+                return moves;
+            }
         }
         Some(_) => judge::sees_again(rollout),
         None => {}

@@ -11,6 +11,7 @@ use super::{Moves, Rollout, advance};
 use crate::audit::What;
 use crate::decision::Note;
 use crate::facts::Facts;
+use crate::mutation::Mutation;
 use crate::notice::Severity;
 use crate::world::{Answer, WorldError};
 
@@ -43,7 +44,10 @@ pub(super) fn note(rollout: &mut Rollout, facts: &Facts, now: Timestamp, moves: 
         told: false,
     });
     let lasted = now.duration_since(unanswered.since);
-    if lasted >= PATIENCE && !std::mem::replace(&mut unanswered.told, true) {
+    if lasted >= PATIENCE
+        && !Mutation::SilenceUntold.is_on()
+        && !std::mem::replace(&mut unanswered.told, true)
+    {
         tell(rollout, error, lasted, moves);
     }
 }

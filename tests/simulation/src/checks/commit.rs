@@ -9,6 +9,7 @@ use tidegate_core::rollout::{Cause, Phase, Rollout};
 use tidegate_core::world::Effect;
 
 use super::rollout;
+use super::silence::Blindness;
 use crate::aws::Aws;
 use crate::books::Partition;
 use crate::dice::hash;
@@ -38,6 +39,7 @@ pub(super) struct Look<'a> {
     pub(super) now: i64,
     pub(super) commit: &'a Commit,
     pub(super) group: &'a GroupName,
+    pub(super) blindness: &'a mut Blindness,
 }
 
 impl Look<'_> {
@@ -66,6 +68,7 @@ impl Town {
             now: self.now,
             commit,
             group,
+            blindness: &mut self.blindness,
         };
         look.all();
         let now = self.now;

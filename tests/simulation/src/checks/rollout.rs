@@ -10,13 +10,14 @@ use tidegate_core::rollout::{Cause, Phase, Rollout, kept_minutes};
 use tidegate_core::world::Effect;
 
 use super::commit::Look;
+use super::silence;
 use crate::invariant::Invariant;
 
 /// A history whose minutes differ so much more than by chance says little.
 pub(super) const WILD: f64 = 2.0;
 
 /// How far a phase is on the way forward; none on the way back or at an end.
-fn rank(phase: &Phase) -> Option<usize> {
+pub(super) fn rank(phase: &Phase) -> Option<usize> {
     Some(match phase {
         Phase::Preparing => 0,
         Phase::Smoke => 1,
@@ -63,6 +64,7 @@ pub(super) fn moves(look: &mut Look<'_>, old: &Rollout, new: &Rollout) {
         });
     }
     is_time_kept(look, old, new, now);
+    silence::holds(look, old, new);
     are_minutes_right(look, new, now);
     are_minutes_true(look, old, new);
     does_harm_go_back(look, new);

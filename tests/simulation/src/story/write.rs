@@ -167,7 +167,7 @@ fn deed(plan: &Plan, job: u32, moments: &[(i64, u32)], dice: &mut Dice) -> What 
         fault,
         minutes: i64_of(dice.between(3, longest)),
     };
-    match dice.below(106) {
+    match dice.below(110) {
         0..25 => What::Decide {
             job: if dice.chance(700) {
                 job
@@ -211,7 +211,7 @@ fn deed(plan: &Plan, job: u32, moments: &[(i64, u32)], dice: &mut Dice) -> What 
         85..90 => spell(Fault::MetricGap, dice, 60),
         90..93 => spell(Fault::Quiet, dice, 240),
         93..100 => spell(Fault::Stopped, dice, 300),
-        100..103 => spell(Fault::MetricsDown, dice, 90),
+        100..107 => spell(Fault::MetricsDown, dice, 90),
         _ => spell(Fault::Raced, dice, 30),
     }
 }
