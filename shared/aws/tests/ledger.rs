@@ -141,6 +141,17 @@ fn route(kind: RouteKind, name: &str) -> Route {
     }
 }
 
+/// A gated training job, registered as version 3 with this ARN.
+fn record(job: &str, arn: &str) -> JobRecord {
+    JobRecord {
+        job: JobName::parse(job).unwrap(),
+        at: now(),
+        metrics: Metrics::from([("auc".to_owned(), 1.0 / 3.0)]),
+        judgement: Judgement { checks: Vec::new() },
+        package: Some((arn.to_owned(), PackageVersion(3))),
+    }
+}
+
 fn rollout(id: &str, ended: Timestamp) -> Rollout {
     let stage = policy().stages.remove(0);
     Rollout {
@@ -283,6 +294,62 @@ async fn a_refused_commit_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+async fn a_training_job_that_must_be_new_is_gated_by_one_alone() {
+    let fixture = fixture().await;
+    let Fixture { ledger, group, .. } = &fixture;
+    ledger.commit(group, &first()).await.unwrap();
+    let gated = |head: &Head, arn: &str| {
+        let job = record("fraud-train-1", arn);
+        Commit {
+            new_jobs: vec![job.job.clone()],
+            jobs: vec![job],
+            ..next(head, group, 1)
+        }
+    };
+    let one = gated(&first().head, "one");
+    ledger.commit(group, &one).await.unwrap();
+    let known = |arn: &str| Some(record("fraud-train-1", arn));
+    let job = &one.new_jobs[0];
+    assert_eq!(ledger.job(group, job).await.unwrap(), known("one"));
+
+    // Who read the newest head and missed the job alone loses too, and writes nothing.
+    let other = gated(&one.head, "other");
+    assert_eq!(ledger.commit(group, &other).await, Err(CommitError::Lost));
+    assert_eq!(ledger.job(group, job).await.unwrap(), known("one"));
+    assert_eq!(ledger.entries(group, 0, 10).await.unwrap().len(), 1);
+
+    // What is known may be written again by who says so.
+    let mut again = gated(&one.head, "again");
+    again.new_jobs.clear();
+    ledger.commit(group, &again).await.unwrap();
+    assert_eq!(ledger.job(group, job).await.unwrap(), known("again"));
+}
+
+#[tokio::test]
+async fn effects_are_forgotten_without_a_race_for_the_state() {
+    let fixture = fixture().await;
+    let Fixture { ledger, group, .. } = &fixture;
+    let commit = Commit {
+        add: vec![effect("a"), effect("b"), effect("c")],
+        ..first()
+    };
+    ledger.commit(group, &commit).await.unwrap();
+    let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+
+    for time in ["first", "second"] {
+        let forgotten = ledger.forget(group, &ids(&["a", "c", "never-there"])).await;
+        assert_eq!(forgotten, Ok(()), "{time} time");
+    }
+    let loaded = ledger.load(group, None).await.unwrap().unwrap();
+    assert_eq!(loaded.pending, [effect("b")]);
+    assert_eq!(loaded.head, commit.head);
+
+    // Who read the state before loses no race for it.
+    let after = next(&commit.head, group, 1);
+    assert_eq!(ledger.commit(group, &after).await, Ok(()));
+}
+
+#[tokio::test]
 async fn a_route_leads_to_one_group() {
     let fixture = fixture().await;
     let Fixture {
@@ -327,13 +394,7 @@ async fn jobs_and_finished_rollouts_are_found_again() {
     let fixture = fixture().await;
     let Fixture { ledger, group, .. } = &fixture;
     let job = JobName::parse("fraud-train-1").unwrap();
-    let record = JobRecord {
-        job: job.clone(),
-        at: now(),
-        metrics: Metrics::from([("auc".to_owned(), 1.0 / 3.0)]),
-        judgement: Judgement { checks: Vec::new() },
-        package: Some(("arn".to_owned(), PackageVersion(3))),
-    };
+    let record = record("fraud-train-1", "arn");
     let hours = |n: i64| now() + SignedDuration::from_hours(n);
     // Ended in an order that is not that of their ids, one within the second of another.
     let half = hours(2) + SignedDuration::from_millis(500);

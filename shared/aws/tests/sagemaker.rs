@@ -7,8 +7,8 @@ mod support;
 use std::collections::BTreeMap;
 
 use aws_sdk_sagemaker::types::{
-    CaptureMode, CaptureOption, ContainerDefinition, DataCaptureConfig, ProductionVariant,
-    ProductionVariantInstanceType, Tag,
+    CaptureMode, CaptureOption, ContainerDefinition, DataCaptureConfig, ModelApprovalStatus,
+    ProductionVariant, ProductionVariantInstanceType, Tag,
 };
 use serde_json::json;
 use tidegate_aws::{AwsWorld, Clients};
@@ -315,6 +315,51 @@ async fn a_package_is_registered_once_and_judged() {
     assert_eq!(same, Answer::Packages(vec![found]));
     let none = fixture.world.ask(&of("s3://bucket/other")).await.unwrap();
     assert_eq!(none, Answer::Packages(Vec::new()));
+}
+
+#[tokio::test]
+async fn an_approval_that_was_decided_on_an_older_package_leaves_what_was_set_since() {
+    let fixture = fixture().await;
+    let arn = fixture.registered(1, &json!({})).await;
+    let seen = fixture.package(&arn).await.modified;
+    let set = |approval, why: &str, seen| Effect::SetApproval {
+        arn: arn.clone(),
+        approval,
+        why: why.to_owned(),
+        seen,
+    };
+
+    // A person changes it after it was looked at.
+    fixture.minutes_pass(1);
+    let person = fixture
+        .clients
+        .sagemaker
+        .update_model_package()
+        .model_package_arn(&arn)
+        .model_approval_status(ModelApprovalStatus::Rejected)
+        .approval_description("I know why")
+        .send();
+    person.await.unwrap();
+    let late = set(Approval::PendingManualApproval, "one of two", Some(seen));
+    fixture.twice(late).await;
+    let found = fixture.package(&arn).await;
+    assert_eq!(found.approval, Approval::Rejected);
+    assert_eq!(found.approval_description.as_deref(), Some("I know why"));
+
+    // What was decided on the package as it is now holds, and so does what asks for no look.
+    let due = set(
+        Approval::PendingManualApproval,
+        "one of two",
+        Some(found.modified),
+    );
+    fixture.twice(due).await;
+    let found = fixture.package(&arn).await;
+    assert_eq!(found.approval, Approval::PendingManualApproval);
+    fixture.minutes_pass(1);
+    fixture
+        .twice(set(Approval::Rejected, "harm was seen", None))
+        .await;
+    assert_eq!(fixture.package(&arn).await.approval, Approval::Rejected);
 }
 
 #[tokio::test]
