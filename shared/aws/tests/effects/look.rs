@@ -110,9 +110,7 @@ async fn graph(bench: &Bench, effect: &Effect) -> String {
             all.insert(format!("{kinds:?}"));
         }
     }
-    let made = ["CreateArtifact", "CreateAction", "CreateContext"];
-    let made = made.map(|call| bench.calls(call, trace.nodes[4].name.as_str()));
-    format!("{all:?}, {made:?}")
+    format!("{all:?}")
 }
 
 async fn model(bench: &Bench, word: &str) -> String {
