@@ -363,4 +363,37 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn who_approved_is_known_where_tidegate_changed_the_package_since() {
+        let at: Timestamp = "2026-03-02T10:00:00Z".parse().unwrap();
+        let mut rollout = crate::rollout::sample::done(at);
+        rollout.candidate.approved_by = Some("ada".to_owned());
+        let package = |life_cycle: Option<&str>| Package {
+            arn: rollout.candidate.package.clone(),
+            group: GroupName::parse("fraud").unwrap(),
+            version: rollout.candidate.version,
+            approval: tidegate_core::event::Approval::Approved,
+            usable: true,
+            failure: None,
+            approval_description: None,
+            created: at,
+            modified: at,
+            modified_by: Some("tidegate".to_owned()),
+            image: None,
+            artifacts: Vec::new(),
+            metadata: BTreeMap::new(),
+            origin: tidegate_core::origin::Origin {
+                life_cycle: life_cycle.map(str::to_owned),
+                ..tidegate_core::origin::Origin::default()
+            },
+        };
+        let by = |package, newest| approved_as(package, newest).modified_by.unwrap();
+        assert_eq!(
+            by(package(Some("production/Serving")), Some(&rollout)),
+            "ada"
+        );
+        assert_eq!(by(package(Some("QA/OnHold")), None), "tidegate");
+        assert_eq!(by(package(None), Some(&rollout)), "tidegate");
+    }
 }

@@ -6,7 +6,7 @@
 //! a refusal is looked into. One call after the other, since AWS throttles them early, and all in a
 //! short time, since nobody waits for them.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use aws_sdk_sagemaker::types::{
@@ -265,8 +265,8 @@ fn edges<'a>(links: &[TraceLink], arns: &'a [Option<String>]) -> Vec<Edge<'a>> {
         edges.extend(ends.map(|to| (from, to, link.how)));
     }
     // What is told twice is the same link.
-    let mut seen = HashMap::new();
-    edges.retain(|(from, to, _)| seen.insert((*from, *to), ()).is_none());
+    let mut seen = HashSet::new();
+    edges.retain(|(from, to, _)| seen.insert((*from, *to)));
     edges
 }
 
