@@ -27,16 +27,20 @@ NEEDED = frozenset(
     iam:PassRole
     kms:Decrypt kms:Encrypt kms:GenerateDataKey*
     s3:GetObject s3:ListBucket
-    sagemaker:AddTags sagemaker:CreateEndpoint sagemaker:CreateEndpointConfig
+    sagemaker:AddAssociation sagemaker:AddTags sagemaker:CreateAction sagemaker:CreateArtifact
+    sagemaker:CreateContext sagemaker:CreateEndpoint sagemaker:CreateEndpointConfig
     sagemaker:CreateModel sagemaker:CreateModelPackage sagemaker:CreateModelPackageGroup
     sagemaker:CreateTrainingJob
     sagemaker:DeleteEndpoint sagemaker:DeleteEndpointConfig sagemaker:DeleteModel
+    sagemaker:DescribeAction
     sagemaker:DescribeEndpoint sagemaker:DescribeEndpointConfig sagemaker:DescribeModel
     sagemaker:DescribeModelPackage sagemaker:DescribeModelPackageGroup
     sagemaker:DescribeMonitoringSchedule sagemaker:DescribePipelineExecution
     sagemaker:DescribeProcessingJob
     sagemaker:DescribeTrainingJob sagemaker:InvokeEndpoint sagemaker:ListModelPackages
-    sagemaker:ListMonitoringExecutions sagemaker:ListTags sagemaker:StartPipelineExecution
+    sagemaker:ListArtifacts sagemaker:ListAssociations sagemaker:ListContexts
+    sagemaker:ListMonitoringExecutions sagemaker:ListTags sagemaker:ListTrialComponents
+    sagemaker:StartPipelineExecution
     sagemaker:UpdateEndpoint sagemaker:UpdateEndpointWeightsAndCapacities
     sagemaker:UpdateModelPackage
     scheduler:CreateSchedule scheduler:DeleteSchedule scheduler:GetSchedule

@@ -19,7 +19,7 @@ pub(crate) mod chart;
 pub(crate) mod facts;
 mod find;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 mod steps;
 mod story;
 mod svg;

@@ -174,13 +174,15 @@ impl Version {
                 c.candidate.version == named.version && c.config == rollout.final_config
             })
         };
-        let mut rollouts: Vec<Went> = finished
+        let mut of_it: Vec<&Rollout> = finished
             .iter()
             .chain(running)
             .filter(|rollout| rollout.candidate.version == named.version)
-            .map(|rollout| Went::of(rollout, serves(rollout)))
             .collect();
-        rollouts.sort_by_key(|went| went.started);
+        of_it.sort_by_key(|rollout| rollout.started);
+        let package = approved_as(package, of_it.last().copied());
+        let went = |rollout: &&Rollout| Went::of(rollout, serves(rollout));
+        let rollouts = of_it.iter().map(went).collect();
         Ok(Self::of(group, package, job.as_ref(), rollouts))
     }
 
@@ -245,6 +247,21 @@ impl Version {
     /// `fraud-detection v12`.
     pub(crate) fn name(&self) -> String {
         format!("{} {}", self.group, self.version)
+    }
+}
+
+/// The package with who approved it. Where a life cycle is kept, who changed the package last is
+/// Tidegate, and the rollout knows better.
+fn approved_as(package: Package, newest: Option<&Rollout>) -> Package {
+    let is_approved = package.approval == tidegate_core::event::Approval::Approved;
+    let has_moved = package.origin.life_cycle.is_some();
+    match newest.map(|rollout| &rollout.candidate) {
+        Some(candidate) if is_approved && has_moved => Package {
+            modified_by: candidate.approved_by.clone(),
+            modified: candidate.approved_at,
+            ..package
+        },
+        _ => package,
     }
 }
 
@@ -345,5 +362,38 @@ mod tests {
                 "{text}: {complaint}"
             );
         }
+    }
+
+    #[test]
+    fn who_approved_is_known_where_tidegate_changed_the_package_since() {
+        let at: Timestamp = "2026-03-02T10:00:00Z".parse().unwrap();
+        let mut rollout = crate::rollout::sample::done(at);
+        rollout.candidate.approved_by = Some("ada".to_owned());
+        let package = |life_cycle: Option<&str>| Package {
+            arn: rollout.candidate.package.clone(),
+            group: GroupName::parse("fraud").unwrap(),
+            version: rollout.candidate.version,
+            approval: tidegate_core::event::Approval::Approved,
+            usable: true,
+            failure: None,
+            approval_description: None,
+            created: at,
+            modified: at,
+            modified_by: Some("tidegate".to_owned()),
+            image: None,
+            artifacts: Vec::new(),
+            metadata: BTreeMap::new(),
+            origin: tidegate_core::origin::Origin {
+                life_cycle: life_cycle.map(str::to_owned),
+                ..tidegate_core::origin::Origin::default()
+            },
+        };
+        let by = |package, newest| approved_as(package, newest).modified_by.unwrap();
+        assert_eq!(
+            by(package(Some("production/Serving")), Some(&rollout)),
+            "ada"
+        );
+        assert_eq!(by(package(Some("QA/OnHold")), None), "tidegate");
+        assert_eq!(by(package(None), Some(&rollout)), "tidegate");
     }
 }

@@ -9,10 +9,12 @@ use tidegate_core::world::{Answer, Effect, Outcome, Question, World, WorldError}
 
 use crate::config::{Clients, Settings};
 
+mod annotations;
 mod cloning;
 mod configs;
 mod data;
 mod endpoints;
+mod lineage;
 mod metrics;
 mod models;
 mod monitoring;
@@ -126,6 +128,8 @@ impl AwsWorld {
                     why,
                     seen,
                 } => self.set_approval(arn, *approval, why, *seen).await,
+                Effect::Annotate(annotation) => self.annotate(annotation).await,
+                Effect::Trace(trace) => self.trace(trace).await,
                 Effect::CreateModel(spec) => self.create_model(spec).await,
                 Effect::DeleteModel { name } => self.delete_model(name).await,
                 Effect::CreateEndpointConfig(spec) => self.create_config(spec).await,

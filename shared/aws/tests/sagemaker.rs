@@ -170,6 +170,8 @@ fn package_spec(n: u32, script: &serde_json::Value) -> Box<PackageSpec> {
         commit: Some("0123abc".to_owned()),
         repository: None,
         metadata: BTreeMap::from([("metric: auc".to_owned(), "0,95 (95 %)".to_owned())]),
+        life_cycle: None,
+        card: None,
     })
 }
 

@@ -17,6 +17,7 @@ use crate::name::{PackageVersion, StageName};
 use crate::notice::Severity;
 use crate::observe;
 use crate::pipeline::{NewerApproval, Stage};
+use crate::record;
 use crate::rollout::{Cause, Phase, Reason, Rollout};
 use crate::turn::{enqueue, take_back, would_roll_out};
 use crate::world::{Package, Question};
@@ -99,6 +100,9 @@ pub(crate) fn decide(case: &Case<'_>, arn: &str, version: PackageVersion, decisi
             decision.notes.push(seen(format!("{version} is Rejected.")));
             decision.head.votes.remove(&version);
             decision.head.gated.remove(&version);
+            if before.is_none_or(|(approval, _)| approval != Approval::Approved) {
+                record::rejected(case, package, decision);
+            }
             rejected(case, package, decision);
         }
         Approval::PendingManualApproval => {

@@ -215,6 +215,8 @@ pub enum Lane {
     Job(JobName),
     /// A version's approval.
     Version(PackageVersion),
+    /// What is written down of a version in SageMaker's own records.
+    Record(PackageVersion),
     /// A retraining, by its token.
     Retraining(String),
     /// A message, by its id.

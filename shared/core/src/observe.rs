@@ -244,6 +244,8 @@ fn is_harmless(effect: &Effect) -> bool {
         | Effect::StopTicks { .. } => true,
         Effect::RegisterPackage(_)
         | Effect::SetApproval { .. }
+        | Effect::Annotate(_)
+        | Effect::Trace(_)
         | Effect::CreateModel(_)
         | Effect::DeleteModel { .. }
         | Effect::CreateEndpointConfig(_)

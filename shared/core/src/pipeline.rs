@@ -7,6 +7,7 @@ mod approvers;
 mod check;
 mod error;
 mod form;
+mod governance;
 mod guard;
 mod monitor;
 mod read;
@@ -24,6 +25,7 @@ use crate::name::{EndpointName, GroupName, PipelineName, StageName};
 
 pub use approvers::Approvers;
 pub use error::{PolicyError, PolicyErrors};
+pub use governance::{Card, CardStatus, Governance, RiskRating};
 pub use guard::{CountMetric, CustomMetric, Guard, GuardMetric};
 pub use monitor::{
     CloneRetrain, EventRetrain, Monitor, OnAlarm, OnDrift, OnFinding, PipelineRetrain, Reaction,
@@ -44,6 +46,9 @@ pub struct Policy {
     /// Whose approval counts, if a person approves.
     #[serde(default, skip_serializing_if = "Approvers::are_anyone")]
     pub approval: Approvers,
+    /// What is kept of a version in SageMaker's own records.
+    #[serde(default, skip_serializing_if = "Governance::is_usual")]
+    pub governance: Governance,
     /// What a first version needs to serve and can't inherit from a champion.
     #[serde(default)]
     pub serve: Serve,

@@ -20,6 +20,7 @@ use crate::name::{JobName, token};
 use crate::notice::Severity;
 use crate::observe;
 use crate::origin;
+use crate::record;
 use crate::retrain::{self, Ancestry, FINDING_KEY, PARENT_KEY};
 use crate::world::{Answer, Effect, Package, PackageSpec, Question, TrainingJob};
 
@@ -175,7 +176,7 @@ fn gate(case: &Case<'_>, job: &TrainingJob, decision: &mut Decision) {
         }
     };
     let ancestry = retrain::ancestry(&decision.head, job);
-    let record = JobRecord {
+    let gated = JobRecord {
         job: job.name.clone(),
         at: case.now,
         metrics: metrics.clone(),
@@ -205,12 +206,14 @@ fn gate(case: &Case<'_>, job: &TrainingJob, decision: &mut Decision) {
         .filter(|_| !Mutation::RegisterAgain.is_on());
     if case.observes() {
         let note = would_register(job, approval, &why, registered_elsewhere);
-        return note_gated(record, note, registered_elsewhere, decision);
+        return note_gated(gated, note, registered_elsewhere, decision);
     }
     if let Some(package) = registered_elsewhere {
-        return gate_elsewhere(record, package, approval, &why, decision);
+        gate_elsewhere(gated, package, approval, &why, decision);
+        record::ancestry(package, job, ancestry.as_ref(), decision);
+        return record::trace_elsewhere(case, package, job, decision);
     }
-    decision.jobs.push(record);
+    decision.jobs.push(gated);
     let spec = PackageSpec {
         token: client_token(case, job),
         group: policy.pipeline.group.clone(),
@@ -231,6 +234,8 @@ fn gate(case: &Case<'_>, job: &TrainingJob, decision: &mut Decision) {
         commit: origin::commit(job),
         repository: origin::repository(job),
         metadata: metadata(case, job, &metrics, &judgement, ancestry.as_ref()),
+        life_cycle: record::first_life_cycle(case, approval),
+        card: policy.governance.card.clone(),
     };
     let effect = Effect::RegisterPackage(Box::new(spec));
     decision.effects.push((lane, effect));

@@ -13,6 +13,7 @@ use crate::name::{PackageVersion, StageName};
 use crate::notice::Severity;
 use crate::observe;
 use crate::pipeline::{NewerApproval, Stage};
+use crate::record;
 use crate::rollout::{
     Cause, Moves, Phase, Reason, Rollout, Start, done, needs_to_start, roll_back, start,
 };
@@ -88,6 +89,7 @@ pub(crate) fn start_what_waits(case: &Case<'_>, decision: &mut Decision) {
             }
             Start::Started(rollout, effects, note) => {
                 decision.head.waiting.remove(&stage.name);
+                record::began(case, &rollout, decision);
                 let moves = Moves {
                     effects,
                     notes: vec![*note],
@@ -306,6 +308,8 @@ fn end(case: &Case<'_>, rollout: Rollout, decision: &mut Decision) {
                 decision.finished.push(rollout);
                 return;
             }
+            let previous = previous.filter(|p| p.version != rollout.candidate.version);
+            let replaced = previous.clone();
             head.champions.insert(
                 rollout.stage.clone(),
                 Champion {
@@ -314,9 +318,10 @@ fn end(case: &Case<'_>, rollout: Rollout, decision: &mut Decision) {
                     config: rollout.served_config().to_owned(),
                     variant: rollout.served_variant().to_owned(),
                     model: rollout.model.clone(),
-                    previous: previous.filter(|p| p.version != rollout.candidate.version),
+                    previous,
                 },
             );
+            record::ended(case, &rollout, replaced.as_ref(), decision);
             promote_to_next_stage(case, &rollout, decision);
         }
         Phase::RolledBack { .. } | Phase::Superseded { .. } => {
@@ -346,8 +351,10 @@ fn end(case: &Case<'_>, rollout: Rollout, decision: &mut Decision) {
                 head.votes.remove(&version);
                 head.gated.remove(&version);
             }
+            record::ended(case, &rollout, None, decision);
             replace_rejected_champion(case, &rollout, decision);
         }
+        Phase::Failed { .. } => record::ended(case, &rollout, None, decision),
         _ => {}
     }
     decision.finished.push(rollout);

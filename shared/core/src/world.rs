@@ -20,7 +20,8 @@ use crate::name::{
 };
 use crate::notice::Notice;
 use crate::origin::{DataSource, Origin};
-use crate::pipeline::{GuardMetric, Instance, Vpc};
+use crate::pipeline::{Card, GuardMetric, Instance, Vpc};
+use crate::trace::Trace;
 
 /// The outside.
 pub trait World: Sync {
@@ -492,6 +493,10 @@ pub enum Effect {
         #[serde(default)]
         seen: Option<Timestamp>,
     },
+    /// `UpdateModelPackage`: what is written into a package beside its approval.
+    Annotate(Box<Annotation>),
+    /// `CreateArtifact`, `CreateAction`, `CreateContext` and `AddAssociation`: SageMaker's lineage.
+    Trace(Box<Trace>),
     /// `CreateModel` from a package.
     CreateModel(Box<ModelSpec>),
     /// `DeleteModel`.
@@ -579,6 +584,29 @@ pub enum Effect {
     },
 }
 
+/// What `UpdateModelPackage` is to write into a package. What somebody else wrote stays: metadata of
+/// a key that is there, and a life cycle that Tidegate did not set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Annotation {
+    /// The package's ARN.
+    pub arn: String,
+    /// `CustomerMetadataProperties` to add.
+    pub metadata: BTreeMap<String, String>,
+    /// The life cycle to set.
+    pub life_cycle: Option<LifeCycle>,
+}
+
+/// How far a version is (`ModelLifeCycle`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LifeCycle {
+    /// The stage, 1 to 63 letters, digits and inner hyphens.
+    pub stage: String,
+    /// Its status, the same.
+    pub status: String,
+    /// Why, for people; cut at what SageMaker takes.
+    pub why: String,
+}
+
 /// What `CreateTrainingJob` is to make of a job that was.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainingClone {
@@ -661,6 +689,12 @@ pub struct PackageSpec {
     pub repository: Option<String>,
     /// `CustomerMetadataProperties`, at most 50.
     pub metadata: BTreeMap<String, String>,
+    /// The life cycle that it begins with, if the policy keeps one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub life_cycle: Option<LifeCycle>,
+    /// Its model card, if the policy asks for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<Card>,
 }
 
 /// What `CreateModel` is to make.

@@ -13,6 +13,7 @@ use crate::deployment::{self, Change};
 use crate::endpoint::{Endpoint, Status};
 use crate::errors::ApiError;
 use crate::json::{list, required, text};
+use crate::lineage::automatic;
 use crate::page::{self, Order, Row};
 use crate::sagemaker::Call;
 use crate::world::World;
@@ -57,6 +58,7 @@ pub(crate) fn create(call: &Call, world: &mut World, input: &Value) -> Result<Va
         &|_, _| {},
     )?;
     let event = endpoint.set_status(Status::Creating, call.now, &world.tags.map(&arn));
+    automatic::endpoint_made(world, &name, &config, call.now);
     world.endpoints.insert(name, endpoint);
     world.emit(event);
     Ok(json!({"EndpointArn": arn}))

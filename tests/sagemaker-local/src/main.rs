@@ -35,6 +35,7 @@ mod faults;
 mod fleet;
 mod http;
 mod json;
+mod lineage;
 mod listing;
 mod metrics;
 mod models;

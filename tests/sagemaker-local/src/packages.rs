@@ -12,6 +12,7 @@ use crate::arn;
 use crate::errors::ApiError;
 use crate::events::Event;
 use crate::json::{list, pick, required, text, without};
+use crate::lineage::automatic;
 use crate::moment::Moment;
 use crate::page::{self, Order, Row};
 use crate::sagemaker::Call;
@@ -310,6 +311,7 @@ pub(crate) fn create(call: &Call, world: &mut World, input: &Value) -> Result<Va
         world.tags.create(&arn, input);
     }
     world.registry.packages.insert(arn.clone(), package);
+    automatic::package_made(world, &arn, call.now);
     if let Some(token) = text(input, "ClientToken") {
         world
             .registry

@@ -12,8 +12,8 @@ use crate::moment::Moment;
 use crate::monitor::{definition, execution, schedule};
 use crate::world::World;
 use crate::{
-    arn, configs, endpoints, events, json as members, models, packages, pipelines, processing,
-    tags, training, validate,
+    arn, configs, endpoints, events, json as members, lineage, models, packages, pipelines,
+    processing, tags, training, validate,
 };
 
 /// One request: who asked, and when.
@@ -118,6 +118,17 @@ fn operation_of(name: &str) -> Option<Work> {
         "DescribePipelineExecution" => pipelines::describe_execution,
         "ListPipelineExecutions" => pipelines::list_executions,
         "ListPipelineExecutionSteps" => pipelines::list_steps,
+        "CreateArtifact" => lineage::create_artifact,
+        "DescribeArtifact" => lineage::describe_artifact,
+        "ListArtifacts" => lineage::list_artifacts,
+        "CreateAction" => lineage::create_action,
+        "DescribeAction" => lineage::describe_action,
+        "CreateContext" => lineage::create_context,
+        "DescribeContext" => lineage::describe_context,
+        "ListContexts" => lineage::list_contexts,
+        "AddAssociation" => lineage::add_association,
+        "ListAssociations" => lineage::list_associations,
+        "ListTrialComponents" => lineage::list_components,
         "CreateMonitoringSchedule" => schedule::create,
         "UpdateMonitoringSchedule" => schedule::update,
         "DescribeMonitoringSchedule" => schedule::describe,

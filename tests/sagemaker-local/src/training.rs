@@ -10,6 +10,7 @@ use crate::arn;
 use crate::errors::ApiError;
 use crate::events::Event;
 use crate::json::{list, required, text, without};
+use crate::lineage::automatic;
 use crate::moment::Moment;
 use crate::page::{self, Order, Row};
 use crate::sagemaker::Call;
@@ -315,6 +316,7 @@ pub(crate) fn create(call: &Call, world: &mut World, input: &Value) -> Result<Va
         world.tags.map(&arn),
     );
     world.jobs.insert(name.clone(), job);
+    automatic::job_began(world, &name, call.now);
     world.emit(event);
     training_run::start(&call.app, name);
     Ok(json!({"TrainingJobArn": arn}))

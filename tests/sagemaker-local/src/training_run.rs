@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use crate::app::{App, Working};
 use crate::arn;
 use crate::json::{list, required, text};
+use crate::lineage::automatic;
 use crate::moment::Span;
 use crate::storage;
 use crate::training::{Status, Stop};
@@ -130,6 +131,9 @@ impl Run {
             };
             job.failure = failure.map(|reason| reason.chars().take(LONGEST_REASON).collect());
             let event = job.enter(status, secondary, now, tags);
+            if status == Status::Completed {
+                automatic::job_completed(&mut world, &self.name, now);
+            }
             world.emit(event);
         }
         self.flush();

@@ -16,6 +16,7 @@ use crate::cloudwatch::Custom;
 use crate::endpoint::Endpoint;
 use crate::events::Event;
 use crate::faults::Faults;
+use crate::lineage::Lineage;
 use crate::metrics::Metrics;
 use crate::moment::{Moment, Span};
 use crate::monitor::Monitoring;
@@ -43,6 +44,7 @@ pub(crate) struct World {
     pub(crate) pipelines: Pipelines,
     pub(crate) processing: BTreeMap<String, processing::Job>,
     pub(crate) monitoring: Monitoring,
+    pub(crate) lineage: Lineage,
     pub(crate) captures: Captures,
     pub(crate) metrics: Metrics,
     /// CloudWatch metrics that users put.
@@ -118,6 +120,7 @@ impl World {
             pipelines: Pipelines::default(),
             processing: BTreeMap::new(),
             monitoring: Monitoring::new(seed),
+            lineage: Lineage::default(),
             captures: Captures::new(has_s3, seed),
             metrics,
             custom: Custom::new(),

@@ -374,6 +374,8 @@ fn name_of(question: &Question) -> &'static str {
 fn call_of(effect: &Effect) -> &'static str {
     match effect {
         Effect::RegisterPackage(_) => "CreateModelPackage",
+        Effect::Annotate(_) => "UpdateModelPackage",
+        Effect::Trace(_) => "AddAssociation",
         Effect::CreateModel(_) => "CreateModel",
         Effect::DeleteModel { .. } => "DeleteModel",
         Effect::CreateEndpointConfig(_) => "CreateEndpointConfig",

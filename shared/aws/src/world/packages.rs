@@ -7,18 +7,21 @@ use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_sagemaker::operation::describe_model_package::DescribeModelPackageOutput;
 use aws_sdk_sagemaker::types::{
-    InferenceSpecification, MetadataProperties, MetricsSource, ModelApprovalStatus, ModelLifeCycle,
-    ModelMetrics, ModelPackageContainerDefinition, ModelPackageSecurityConfig, ModelPackageSortBy,
-    ModelPackageStatus, ModelQuality, SortOrder, UserContext,
+    InferenceSpecification, MetadataProperties, MetricsSource, ModelApprovalStatus,
+    ModelCardStatus, ModelLifeCycle, ModelMetrics, ModelPackageContainerDefinition,
+    ModelPackageModelCard, ModelPackageSecurityConfig, ModelPackageSortBy, ModelPackageStatus,
+    ModelQuality, SortOrder, UserContext,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 use tidegate_core::event::Approval;
 use tidegate_core::name::{GroupName, PackageVersion};
 use tidegate_core::origin::Origin;
+use tidegate_core::pipeline::{Card, CardStatus};
 use tidegate_core::world::{Answer, Outcome, Package, PackageSpec, WorldError, WorldErrorKind};
 
 use super::AwsWorld;
+use super::annotations::aws_life_cycle;
 use super::values::{aws_time, name_of_arn, required, time};
 use crate::error::{failed, refused};
 
@@ -29,7 +32,7 @@ const AT_ONCE: usize = 4;
 /// `ModelPackageDescription` and `ApprovalDescription`.
 const LONGEST_TEXT: usize = 1_024;
 /// `CustomerMetadataProperties`: pairs, and characters of a key and of a value.
-const MOST_PAIRS: usize = 50;
+pub(super) const MOST_PAIRS: usize = 50;
 const LONGEST_KEY: usize = 128;
 const LONGEST_VALUE: usize = 256;
 
@@ -180,6 +183,8 @@ impl AwsWorld {
             )
             .set_model_metrics(metrics)
             .set_customer_metadata_properties(some_map(&metadata(spec)))
+            .set_model_life_cycle(spec.life_cycle.as_ref().map(aws_life_cycle))
+            .set_model_card(spec.card.as_ref().map(model_card))
             .send()
             .await
             .map_err(|sent| token_is_taken(failed(CALL)(sent).into(), &spec.token))?;
@@ -379,6 +384,18 @@ fn aws_approval(approval: Approval) -> ModelApprovalStatus {
     }
 }
 
+fn model_card(card: &Card) -> ModelPackageModelCard {
+    let status = match card.status {
+        CardStatus::Draft => ModelCardStatus::Draft,
+        CardStatus::PendingReview => ModelCardStatus::Pendingreview,
+        CardStatus::Approved => ModelCardStatus::Approved,
+    };
+    ModelPackageModelCard::builder()
+        .model_card_content(card.content())
+        .model_card_status(status)
+        .build()
+}
+
 /// `CreateModelPackage` takes no `ApprovalDescription`, and an update only for it would be another
 /// event: the gate's reason is part of the description.
 fn description(spec: &PackageSpec) -> String {
@@ -391,7 +408,7 @@ fn description(spec: &PackageSpec) -> String {
 }
 
 /// One line of at most `characters`: descriptions take no control characters.
-fn line(text: &str, characters: usize) -> String {
+pub(super) fn line(text: &str, characters: usize) -> String {
     let clean: String = text
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
@@ -400,12 +417,18 @@ fn line(text: &str, characters: usize) -> String {
 }
 
 fn metadata(spec: &PackageSpec) -> BTreeMap<String, String> {
-    spec.metadata
-        .iter()
-        .map(|(key, value)| (allowed(key, LONGEST_KEY), allowed(value, LONGEST_VALUE)))
-        .filter(|(key, value)| !key.is_empty() && !value.is_empty())
-        .take(MOST_PAIRS)
-        .collect()
+    allowed_pairs(&spec.metadata).take(MOST_PAIRS).collect()
+}
+
+/// The pairs as metadata takes them; what nothing is left of is left out.
+pub(super) fn allowed_pairs(
+    pairs: &BTreeMap<String, String>,
+) -> impl Iterator<Item = (String, String)> {
+    let fit = |(key, value): (&String, &String)| {
+        (allowed(key, LONGEST_KEY), allowed(value, LONGEST_VALUE))
+    };
+    let pairs = pairs.iter().map(fit);
+    pairs.filter(|(key, value)| !key.is_empty() && !value.is_empty())
 }
 
 /// Metadata takes letters, digits, spaces and `_.:/=+-@`; anything else becomes a hyphen.

@@ -2,8 +2,8 @@
 //! takes it back.
 
 use aws_sdk_sagemaker::types::{
-    ContainerDefinition, DesiredWeightAndCapacity, ModelApprovalStatus, ProductionVariant,
-    ProductionVariantInstanceType,
+    ArtifactSource, ContainerDefinition, ContextSource, DesiredWeightAndCapacity,
+    ModelApprovalStatus, ModelLifeCycle, ProductionVariant, ProductionVariantInstanceType,
 };
 use aws_sdk_scheduler::types::{FlexibleTimeWindow, FlexibleTimeWindowMode, Target};
 use tidegate_core::event::Approval;
@@ -12,9 +12,9 @@ use tidegate_core::world::{Effect, Outcome, World};
 use crate::bench::Bench;
 
 use crate::parts::{
-    ROLE, WHY, approval, clone_job, config, create_endpoint, endpoint, listened_bus,
+    ROLE, WHY, annotation, approval, clone_job, config, create_endpoint, endpoint, listened_bus,
     listened_topic, make_pipeline, make_training_job, model, notice, perform, register, registered,
-    request, retrain, shift, start, stop, update,
+    request, retrain, shift, start, stop, trace, update,
 };
 
 /// The kinds of effect, from one list; `of` has no wildcard, so a new effect has to be listed.
@@ -36,6 +36,8 @@ macro_rules! kinds {
 kinds!(
     RegisterPackage,
     SetApproval,
+    Annotate,
+    Trace,
     CreateModel,
     DeleteModel,
     CreateEndpointConfig,
@@ -83,6 +85,15 @@ impl Case {
             K::SetApproval => {
                 self.package = registered(bench, &word).await;
                 approval(&self.package, Approval::Rejected, WHY)
+            }
+            K::Annotate => {
+                self.package = registered(bench, &word).await;
+                annotation(&self.package)
+            }
+            K::Trace => {
+                self.package = registered(bench, &word).await;
+                make_training_job(bench, &format!("{word}-old"), "the first").await;
+                trace(&word, &self.package)
             }
             K::CreateModel => {
                 self.package = registered(bench, &word).await;
@@ -186,6 +197,8 @@ impl Case {
             }
             // The status without the reason.
             K::SetApproval => self.approve_by_hand(bench, None).await,
+            K::Annotate => self.annotate_by_hand(bench, false).await,
+            K::Trace => self.artifact_by_hand(bench).await,
             // Begun, and under way still.
             K::CreateEndpoint | K::UpdateEndpoint | K::DeleteEndpoint | K::ShiftWeights => {
                 return self.somebody_does_it(bench).await;
@@ -219,6 +232,7 @@ impl Case {
             | K::Tell
             | K::Announce => return false,
             K::SetApproval => self.approve_by_hand(bench, Some(WHY)).await,
+            K::Annotate => self.annotate_by_hand(bench, true).await,
             K::CreateModel => self.model_by_hand(bench, &self.package).await,
             K::DeleteModel => {
                 sagemaker
@@ -260,8 +274,8 @@ impl Case {
                 let shift = shift.set_desired_weights_and_capacities(Some(weights.to_vec()));
                 shift.send().await.unwrap();
             }
-            // The same schedule by another process of ours: nobody else would make it.
-            K::StartTicks => perform(bench, self.effect.clone()).await,
+            // The same by another process of ours: nobody else would name it so.
+            K::StartTicks | K::Trace => perform(bench, self.effect.clone()).await,
             K::StopTicks => {
                 let delete = bench.clients.scheduler.delete_schedule();
                 let delete = delete
@@ -286,6 +300,9 @@ impl Case {
                 let absent = format!("{}99", self.package);
                 return Some(approval(&absent, Approval::Rejected, WHY));
             }
+            K::Annotate => return Some(annotation(&format!("{}99", self.package))),
+            // The context's name is another thing's.
+            K::Trace => self.context_by_hand(bench).await,
             K::CreateModel => {
                 let Effect::RegisterPackage(mut spec) = register(word, "another") else {
                     return None;
@@ -360,6 +377,8 @@ impl Case {
             K::ShiftWeights => Some(shift(word, 100)),
             K::StartTicks => Some(stop(word)),
             K::RegisterPackage
+            | K::Annotate
+            | K::Trace
             | K::DeleteModel
             | K::DeleteEndpointConfig
             | K::DeleteEndpoint
@@ -391,6 +410,34 @@ impl Case {
             .send()
             .await
             .unwrap();
+    }
+
+    async fn annotate_by_hand(&self, bench: &Bench, whole: bool) {
+        let update = bench.clients.sagemaker.update_model_package();
+        let mut update = update
+            .model_package_arn(&self.package)
+            .customer_metadata_properties("tidegate:finding", "monitoring-1");
+        if whole {
+            let cycle = ModelLifeCycle::builder().stage("production");
+            update = update
+                .customer_metadata_properties("tidegate:parent", "v2")
+                .model_life_cycle(cycle.stage_status("InProgress").build());
+        }
+        update.send().await.unwrap();
+    }
+
+    async fn artifact_by_hand(&self, bench: &Bench) {
+        let source = ArtifactSource::builder().source_uri(format!("s3://data/{}#1", self.word));
+        let create = bench.clients.sagemaker.create_artifact();
+        let create = create.artifact_type("DataSet").source(source.build());
+        create.send().await.unwrap();
+    }
+
+    async fn context_by_hand(&self, bench: &Bench) {
+        let source = ContextSource::builder().source_uri("theirs");
+        let create = bench.clients.sagemaker.create_context();
+        let create = create.context_name(&self.word).context_type("Theirs");
+        create.source(source.build()).send().await.unwrap();
     }
 
     async fn model_by_hand(&self, bench: &Bench, package: &str) {

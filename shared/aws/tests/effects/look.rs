@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 use tidegate_core::name::EndpointName;
-use tidegate_core::world::{Answer, Question, World};
+use tidegate_core::world::{Answer, Effect, Question, World};
 
 use crate::bench::Bench;
 use crate::cases::{Case, Kind};
@@ -25,6 +25,8 @@ impl Case {
         let text = match self.kind {
             K::RegisterPackage => packages(bench, word).await,
             K::SetApproval => approval(bench, &self.package).await,
+            K::Annotate => annotations(bench, &self.package).await,
+            K::Trace => graph(bench, &self.effect).await,
             K::CreateModel | K::DeleteModel => model(bench, word).await,
             K::CreateEndpointConfig | K::DeleteEndpointConfig => config(bench, word).await,
             K::CreateEndpoint | K::UpdateEndpoint | K::DeleteEndpoint | K::ShiftWeights => {
@@ -73,6 +75,42 @@ async fn approval(bench: &Bench, arn: &str) -> String {
         ),
         other => format!("{other:?}"),
     }
+}
+
+async fn annotations(bench: &Bench, arn: &str) -> String {
+    let asked = Question::Package {
+        arn: arn.to_owned(),
+    };
+    match bench.world.ask(&asked).await.unwrap() {
+        Answer::Package(p) => format!("{:?} {:?}", p.metadata, p.origin.life_cycle),
+        other => format!("{other:?}"),
+    }
+}
+
+/// The associations that somebody made which lead to what the effect names.
+async fn graph(bench: &Bench, effect: &Effect) -> String {
+    let Effect::Trace(trace) = effect else {
+        return String::new();
+    };
+    let mut all = BTreeSet::new();
+    let list = bench.clients.sagemaker.list_associations();
+    let pages = list.into_paginator().items().send();
+    for edge in pages.try_collect().await.unwrap() {
+        let ends = format!("{:?} {:?}", edge.source_name, edge.destination_name);
+        let kinds = (
+            edge.source_type,
+            edge.association_type,
+            edge.destination_type,
+        );
+        let is_of_it = trace
+            .nodes
+            .iter()
+            .any(|n| !n.name.is_empty() && ends.contains(&n.name));
+        if edge.created_by.is_some() && is_of_it {
+            all.insert(format!("{kinds:?}"));
+        }
+    }
+    format!("{all:?}")
 }
 
 async fn model(bench: &Bench, word: &str) -> String {

@@ -11,6 +11,7 @@ mod cases;
 mod kit;
 mod look;
 mod parts;
+mod records;
 
 use bench::Bench;
 use kit::{Proof, prove};

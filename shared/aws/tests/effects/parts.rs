@@ -11,9 +11,10 @@ use tidegate_core::event::Approval;
 use tidegate_core::name::{EndpointName, GroupName, JobName, PipelineName, RolloutId, StageName};
 use tidegate_core::notice::{Notice, Severity};
 use tidegate_core::pipeline::Instance;
+use tidegate_core::trace::{Entity, LinkKind, Trace, TraceLink, TraceNode};
 use tidegate_core::world::{
-    ConfigSpec, Effect, ModelSpec, Outcome, PackageSpec, RetrainingRequest, TrainingClone,
-    VariantSpec, World,
+    Annotation, ConfigSpec, Effect, LifeCycle, ModelSpec, Outcome, PackageSpec, RetrainingRequest,
+    TrainingClone, VariantSpec, World,
 };
 
 use crate::bench::Bench;
@@ -53,6 +54,8 @@ pub(crate) fn register(word: &str, artifact: &str) -> Effect {
         commit: None,
         repository: None,
         metadata: BTreeMap::new(),
+        life_cycle: None,
+        card: None,
     }))
 }
 
@@ -63,6 +66,69 @@ pub(crate) fn approval(arn: &str, approval: Approval, why: &str) -> Effect {
         why: why.to_owned(),
         seen: None,
     }
+}
+
+pub(crate) fn annotation(arn: &str) -> Effect {
+    let pairs = [
+        ("tidegate:finding", "monitoring-1"),
+        ("tidegate:parent", "v2"),
+    ];
+    Effect::Annotate(Box::new(Annotation {
+        arn: arn.to_owned(),
+        metadata: pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+        life_cycle: Some(LifeCycle {
+            stage: "production".to_owned(),
+            status: "InProgress".to_owned(),
+            why: "v1 rolls out".to_owned(),
+        }),
+    }))
+}
+
+/// Data to a job to a package to a deployment to an endpoint; the names have the word in them.
+pub(crate) fn trace(word: &str, package: &str) -> Effect {
+    const ACCOUNT: &str = "arn:aws:sagemaker:us-east-1:123456789012";
+    let node = |entity, kind: &str, source: String, name: String| TraceNode {
+        entity,
+        source,
+        kind: kind.to_owned(),
+        name,
+        version: None,
+        properties: BTreeMap::new(),
+    };
+    let link = |from, to, how| TraceLink { from, to, how };
+    let job = format!("{ACCOUNT}:training-job/{word}-old");
+    let endpoint = format!("{ACCOUNT}:endpoint/{word}");
+    Effect::Trace(Box::new(Trace {
+        about: word.to_owned(),
+        nodes: vec![
+            node(
+                Entity::Artifact,
+                "Model",
+                package.to_owned(),
+                format!("{word}-v1"),
+            ),
+            node(Entity::Job, "TrainingJob", job, String::new()),
+            node(
+                Entity::Artifact,
+                "DataSet",
+                format!("s3://data/{word}#1"),
+                format!("{word}-data"),
+            ),
+            node(
+                Entity::Action,
+                "ModelDeployment",
+                endpoint.clone(),
+                format!("tidegate-{word}"),
+            ),
+            node(Entity::Context, "Endpoint", endpoint, word.to_owned()),
+        ],
+        links: vec![
+            link(2, 1, LinkKind::ContributedTo),
+            link(1, 0, LinkKind::Produced),
+            link(0, 3, LinkKind::ContributedTo),
+            link(3, 4, LinkKind::AssociatedWith),
+        ],
+    }))
 }
 
 pub(crate) fn model(word: &str, package: &str) -> Effect {

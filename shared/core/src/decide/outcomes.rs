@@ -9,6 +9,7 @@ use crate::event::Approval;
 use crate::ledger::{Lane, Pending};
 use crate::mutation::Mutation;
 use crate::notice::Severity;
+use crate::record;
 use crate::retrain::{self, FINDING_KEY, PARENT_KEY};
 use crate::rollout::{Phase, effect_failed};
 use crate::turn::take;
@@ -57,6 +58,7 @@ fn registered(
         job.package = Some((arn.to_owned(), version));
         decision.jobs.push(job);
     }
+    record::trace_registered(case, spec, arn, version, decision);
     // What was seen to be approved before this was settled needs no mark.
     if spec.approval == Approval::Approved && !decision.head.approvals.contains_key(&version) {
         decision.head.remember_gated(version);
@@ -186,6 +188,10 @@ fn failed(case: &Case<'_>, pending: &Pending, error: &WorldError, decision: &mut
         format!("AWS refused {}: {}", error.call, error.message),
         json!({ "effect": pending.effect, "error": error }),
     );
+    if pending.effect.is_record() {
+        decision.notes.push(note);
+        return;
+    }
     if let Effect::SetApproval { arn, approval, .. } = &pending.effect {
         let package = arn
             .rsplit_once(":model-package/")

@@ -13,6 +13,9 @@ use crate::world::{Outcome, World, WorldError, WorldErrorKind};
 /// by a try again, minutes after it was decided, and the own time of who looks may be ahead.
 const SHOWN_AFTER: SignedDuration = SignedDuration::from_mins(5);
 
+/// A record that could not be written for so long is given up: others need it less than room.
+const RECORDED_WITHIN: SignedDuration = SignedDuration::from_hours(6);
+
 /// What came of the effects that were to be done.
 #[derive(Debug, Default)]
 pub(super) struct Acted {
@@ -60,6 +63,12 @@ fn is_not_found_yet(pending: &Pending, error: &WorldError, follows: bool, now: T
         && !Mutation::TrustStale.is_on()
 }
 
+/// Whether the call may go through later, and is still worth it.
+fn is_passing(pending: &Pending, error: &WorldError, now: Timestamp) -> bool {
+    let is_late = now.duration_since(pending.at) >= RECORDED_WITHIN;
+    error.is_passing() && !(is_late && pending.effect.is_record())
+}
+
 async fn act_in_order<W: World>(world: &W, effects: Vec<&Pending>, now: Timestamp) -> Acted {
     let mut acted = Acted::default();
     for effect in effects {
@@ -76,7 +85,7 @@ async fn act_in_order<W: World>(world: &W, effects: Vec<&Pending>, now: Timestam
                 acted.settled.push((effect.clone(), Outcome::Done));
             }
             Err(error)
-                if error.is_passing()
+                if is_passing(effect, &error, now)
                     || is_not_found_yet(effect, &error, !acted.settled.is_empty(), now) =>
             {
                 tracing::info!(effect = %effect.id, %error, "to be done later");

@@ -11,7 +11,7 @@ use crate::event::{self, Kind};
 use crate::facts::Facts;
 use crate::ledger::Ledger;
 use crate::name::GroupName;
-use crate::world::{Effect, World};
+use crate::world::{Annotation, Effect, World};
 
 /// What Tidegate makes of an event.
 #[derive(Debug, Clone, Serialize)]
@@ -129,6 +129,15 @@ pub async fn explain<L: Ledger, W: World>(
     Ok(explained)
 }
 
+impl Annotation {
+    fn in_words(&self) -> String {
+        let life_cycle = self.life_cycle.iter();
+        let life_cycle = life_cycle.map(|l| format!("{}/{}", l.stage, l.status));
+        let all: Vec<String> = self.metadata.keys().cloned().chain(life_cycle).collect();
+        format!("UpdateModelPackage {}: {}", self.arn, all.join(", "))
+    }
+}
+
 impl Effect {
     /// The call in a line, for people.
     pub fn in_words(&self) -> String {
@@ -142,6 +151,8 @@ impl Effect {
             Self::SetApproval { arn, approval, .. } => {
                 format!("UpdateModelPackage {arn}: {approval:?}")
             }
+            Self::Annotate(annotation) => annotation.in_words(),
+            Self::Trace(trace) => format!("AddAssociation: {}", trace.about),
             Self::CreateModel(spec) => format!("CreateModel {} of {}", spec.name, spec.package),
             Self::DeleteModel { name } => format!("DeleteModel {name}"),
             Self::CreateEndpointConfig(spec) => format!("CreateEndpointConfig {}", spec.name),

@@ -185,6 +185,10 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
     /// do them all.
     fn is_ours(&self, snapshot: &Snapshot, pending: &Pending) -> bool {
         let age = now_of(self.event, snapshot.head.now).duration_since(pending.at);
+        if pending.effect.is_record() {
+            // SageMaker's records are not worth a tick's time.
+            return self.takes_over || self.lanes.contains(&pending.lane);
+        }
         matches!(pending.lane, Lane::Rollout(_))
             || self.takes_over
             || self.lanes.contains(&pending.lane)
@@ -403,7 +407,7 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
             snapshot
                 .pending
                 .iter()
-                .any(|p| &p.id == id && !has_ticks(snapshot, p))
+                .any(|p| &p.id == id && !p.effect.is_record() && !has_ticks(snapshot, p))
         });
         match blocked {
             Some((_, first)) => Err(EngineError::Unfinished {

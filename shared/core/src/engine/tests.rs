@@ -14,6 +14,7 @@ mod judging;
 mod memory;
 mod observe;
 mod origin;
+mod records;
 mod retraining;
 mod reviewed;
 mod slow;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::governance::LONGEST_CARD;
 use super::walk::join;
 use super::{
     Approvers, CustomMetric, Guard, GuardMetric, Policy, Retrain, Stage, TEMPLATE_NAMES, Training,
@@ -21,6 +22,7 @@ pub(super) fn check(policy: &Policy, mut error: impl FnMut(&str, String)) {
     }
     check_monitor(policy, &mut error);
     check_approvers(&policy.approval, &mut error);
+    check_card(policy, &mut error);
     let mut names = BTreeMap::new();
     let mut endpoints = BTreeMap::new();
     for (index, stage) in policy.stages.iter().enumerate() {
@@ -54,6 +56,20 @@ fn check_approvers(approvers: &Approvers, error: &mut impl FnMut(&str, String)) 
                 "is {}, and `by` names {named}: nothing could ever be approved",
                 approvers.people
             ),
+        );
+    }
+}
+
+/// A card's texts together, as JSON, have to be what SageMaker takes.
+fn check_card(policy: &Policy, error: &mut impl FnMut(&str, String)) {
+    let Some(card) = &policy.governance.card else {
+        return;
+    };
+    let characters = card.content().chars().count();
+    if characters > LONGEST_CARD {
+        error(
+            "governance.card",
+            format!("takes {characters} characters as JSON; SageMaker takes {LONGEST_CARD}"),
         );
     }
 }

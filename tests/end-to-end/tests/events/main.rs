@@ -10,6 +10,7 @@ mod approvers;
 mod crash;
 mod deadletters;
 mod findings;
+mod graph;
 mod registration;
 mod retrained;
 mod senders;

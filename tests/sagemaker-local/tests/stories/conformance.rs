@@ -4,6 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::lineage::lineage;
 use crate::metrics::cloudwatch;
 use crate::processes::{job, world};
 use crate::support::{Emulator, IMAGE, ROLE, python, workspace};
@@ -17,6 +18,7 @@ async fn every_answer_has_the_shape_that_botocore_knows() {
     training_jobs(&emulator).await;
     let package = registry(&emulator).await;
     endpoints(&emulator, &package).await;
+    lineage(&emulator, &package).await;
     metrics(&emulator).await;
     pipelines(&emulator).await;
     monitoring(&emulator).await;

@@ -5,6 +5,7 @@
 mod conformance;
 mod control_plane;
 mod endpoints;
+mod lineage;
 mod metrics;
 mod monitor;
 mod processes;

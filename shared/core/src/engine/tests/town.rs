@@ -12,6 +12,7 @@ use crate::name::{
 };
 use crate::notice::Notice;
 use crate::origin::{DataSource, Origin};
+use crate::trace::Trace;
 use crate::world::{
     Answer, ConfigSpec, ConfigVariant, Effect, Endpoint, EndpointConfig, Findings, MinuteCounts,
     Model, MonitoringSchedule, Outcome, Package, PipelineRun, Question, RetrainingRequest,
@@ -77,6 +78,8 @@ pub(super) struct State {
     pub(super) clones: Vec<TrainingClone>,
     /// Events that asked for a retraining.
     pub(super) requests: Vec<RetrainingRequest>,
+    /// What `SageMaker`'s lineage was told.
+    pub(super) traces: Vec<Trace>,
     /// Objects in S3.
     pub(super) objects: BTreeMap<String, String>,
     /// Monitoring schedules.
@@ -119,6 +122,7 @@ impl Town {
             executions: BTreeMap::new(),
             clones: Vec::new(),
             requests: Vec::new(),
+            traces: Vec::new(),
             objects: BTreeMap::new(),
             monitors: BTreeMap::new(),
             faults: Faults::default(),
@@ -456,10 +460,13 @@ impl World for Town {
             Effect::StartTicks { .. } => "StartTicks",
             Effect::StartRetraining { .. } => "StartPipelineExecution",
             Effect::SetApproval { .. } => "SetApproval",
+            Effect::Trace(_) => "AddAssociation",
+            Effect::Annotate(_) => "Annotate",
             _ => "other",
         };
         Self::fault(&mut state, name)?;
-        if !matches!(effect, Effect::Tell { .. } | Effect::Announce { .. }) {
+        let is_told = matches!(effect, Effect::Tell { .. } | Effect::Announce { .. });
+        if !is_told && !matches!(effect, Effect::Trace(_)) {
             state.calls.push(call);
         }
         let now = state.now;
@@ -474,6 +481,8 @@ impl World for Town {
                 package.origin.job = Some(spec.job_arn.clone());
                 package.origin.commit.clone_from(&spec.commit);
                 package.origin.repository.clone_from(&spec.repository);
+                let life_cycle = spec.life_cycle.as_ref();
+                package.origin.life_cycle = life_cycle.map(|l| format!("{}/{}", l.stage, l.status));
                 let arn = package.arn.clone();
                 state
                     .tokens
@@ -496,6 +505,19 @@ impl World for Town {
                 }
                 package.approval = *approval;
                 package.modified = now;
+            }
+            Effect::Trace(trace) => state.traces.push((**trace).clone()),
+            Effect::Annotate(annotation) => {
+                let is_it = |p: &&mut Package| p.arn == annotation.arn;
+                let package = state.packages.iter_mut().find(is_it).unwrap();
+                package.metadata.extend(annotation.metadata.clone());
+                let life_cycle = annotation.life_cycle.iter();
+                let word = life_cycle
+                    .map(|l| format!("{}/{}", l.stage, l.status))
+                    .next();
+                package.origin.life_cycle = word.or(package.origin.life_cycle.take());
+                package.modified = now;
+                package.modified_by = Some("tidegate".to_owned());
             }
             Effect::CreateModel(spec) => {
                 state.models.insert(spec.name.clone());
