@@ -165,7 +165,6 @@ require = [
   {{ metric = "{}", at_least = {}, champion_minus_at_most = {} }},
 ]
 approval = "automatic"
-champion_evaluation = "s3://{BUCKET}/{EVALUATIONS}/{{job}}/champion.json"
 
 [serve]
 environment = {{ SAGEMAKER_PROGRAM = "{}" }}

@@ -201,7 +201,7 @@ impl Story {
     }
 
     /// What people were told since the last call, said.
-    async fn hear(&mut self) -> Result<Vec<Told>> {
+    pub(super) async fn hear(&mut self) -> Result<Vec<Told>> {
         let told = self.new_notices().await?;
         for one in told
             .iter()

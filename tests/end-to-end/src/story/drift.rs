@@ -6,7 +6,7 @@ use serde_json::json;
 use tidegate_core::ledger::JobRecord;
 use tidegate_core::rollout::Phase;
 
-use super::held_out::{HeldOut, Quality};
+use super::held_out::{Data, HeldOut, Quality};
 use super::monitor_run::MonitorRun;
 use super::report::Measured;
 use super::{ENDPOINT, EVALUATIONS, PROJECT, RETRAINING, SCHEDULE, Story, TRAFFIC};
@@ -16,7 +16,7 @@ use crate::wait::{Patience, until};
 use crate::world::BUCKET;
 
 /// Requests a minute while hours pass.
-const QUIET_TRAFFIC: u32 = 20;
+const QUIET_TRAFFIC: u32 = 15;
 
 impl Story {
     /// Act 5.
@@ -26,6 +26,7 @@ impl Story {
             "the data drifts: the monitor finds it, v5 of fresh data replaces v2",
         );
         self.prepare_retraining().await?;
+        self.compare_on_recent_data().await?;
         self.send(QUIET_TRAFFIC).await?;
         self.set_up_monitoring().await?;
         let run = self.monitored(1).await?;
@@ -36,10 +37,12 @@ impl Story {
 
         let held_out = self.new_scanners().await?;
         let run = self.monitored(2).await?;
-        self.finding_is_computed(&run, &held_out).await?;
+        self.finding_is_computed(&run, &held_out)?;
         self.pause_monitoring().await?;
         self.send(TRAFFIC).await?;
-        let old = self.measure("v2", &held_out).await?;
+        let before = self.measure("v2", &held_out, Data::Before).await?;
+        let old = self.measure("v2", &held_out, Data::After).await?;
+        self.check(before.is_better_than(old), "v2 has become worse")?;
 
         let job = self.retraining_job().await?;
         self.say(
@@ -47,6 +50,7 @@ impl Story {
             &format!("starts {RETRAINING}; SageMaker runs {job}"),
         )
         .await?;
+        self.hear().await?;
         let record = self.gated("v5", &job).await?;
         self.check(record.judgement.passed(), "v5 passes the gate")?;
         self.comes_of(&record, &run).await?;
@@ -56,11 +60,12 @@ impl Story {
             "v5 replaced v2 without a human step",
         )?;
         self.serves_alone(&rollout).await?;
-        let new = self.measure("v5", &held_out).await?;
+        let new = self.measure("v5", &held_out, Data::After).await?;
         self.check(
             new.is_better_than(old),
             "on the new scanners' data v5 is better than v2, by each number",
         )?;
+        self.tidy_monitoring().await?;
         let list = self.world.clients.sagemaker.list_pipeline_executions();
         let runs = list.pipeline_name(RETRAINING).send().await?;
         self.check(
@@ -72,8 +77,9 @@ impl Story {
     /// From now on users send other data. Answers the same with its labels.
     async fn new_scanners(&mut self) -> Result<HeldOut> {
         let file = self.world.run.path().join("export/held-out.csv");
-        let held_out = HeldOut::read(&std::fs::read_to_string(&file)?, &self.payloads)?;
-        self.payloads.clone_from(&held_out.rows);
+        let before = std::mem::take(&mut self.payloads);
+        let held_out = HeldOut::read(&std::fs::read_to_string(&file)?, before)?;
+        self.payloads.clone_from(&held_out.after);
         self.send(QUIET_TRAFFIC).await?;
         let text = format!(
             "two clinics of three have a new scanner, with softer pictures: {} of 30 measurements \
@@ -84,8 +90,8 @@ impl Story {
         Ok(held_out)
     }
 
-    /// Nobody reported the finding: it is a run of the schedule, over what the endpoint captured.
-    async fn finding_is_computed(&mut self, run: &MonitorRun, held_out: &HeldOut) -> Result<()> {
+    /// Nobody made the finding up: it is a run of the schedule, which counted captured requests.
+    fn finding_is_computed(&mut self, run: &MonitorRun, held_out: &HeldOut) -> Result<()> {
         self.check(
             run.requests > 0 && run.schedule.as_deref() == Some(SCHEDULE),
             "the monitor computed this itself, from the requests that the endpoint captured",
@@ -98,21 +104,27 @@ impl Story {
         )
     }
 
-    /// How good what serves now is on the data of today.
-    async fn measure(&mut self, version: &str, held_out: &HeldOut) -> Result<Quality> {
-        let quality = held_out.ask(&self.world.clients, ENDPOINT).await?;
+    /// How good what serves now is on rows that no model was trained on.
+    async fn measure(&mut self, version: &str, held_out: &HeldOut, data: Data) -> Result<Quality> {
+        let quality = held_out.ask(&self.world.clients, ENDPOINT, data).await?;
+        let scanners = match data {
+            Data::Before => "old",
+            Data::After => "new",
+        };
+        let rows = held_out.after.len();
         self.say(
             "you",
             &format!(
-                "ask {version} about {} biopsies of the new scanners that no model has seen:\n{}",
-                held_out.rows.len(),
+                "ask {version} about {rows} biopsies that no model has seen, by the {scanners} \
+                 scanners:\n{}",
                 quality.in_words()
             ),
         )
         .await?;
         self.report.held_out.push(Measured {
             version: version.to_owned(),
-            rows: held_out.rows.len(),
+            data,
+            rows,
             quality,
         });
         Ok(quality)
@@ -153,7 +165,27 @@ impl Story {
         self.check(
             metadata.get("tidegate:finding") == Some(&run.job),
             "its package names the monitor's finding",
+        )?;
+        self.hear().await?;
+        let mut told = self.report.notices.iter();
+        let is_told = told.any(|one| one.what.as_deref() == Some("violation-seen"));
+        self.check(is_told, "people were told of the drift")
+    }
+
+    /// Edits the policy: the retraining says how good the champion is on its data.
+    async fn compare_on_recent_data(&self) -> Result<()> {
+        let file = self.world.run.path().join(format!("{PROJECT}.toml"));
+        let policy = std::fs::read_to_string(&file)?;
+        let line = format!(
+            "[gate]\nchampion_evaluation = \"s3://{BUCKET}/{EVALUATIONS}/{{job}}/champion.json\"\n"
+        );
+        let policy = policy.replacen("[gate]\n", &line, 1);
+        self.world.apply(PROJECT, &policy).await?;
+        self.say(
+            "you",
+            "write in the policy where a retraining says how good the champion is on its data",
         )
+        .await
     }
 
     /// The pipeline that trains on fresh data, and evaluates the champion on the same.

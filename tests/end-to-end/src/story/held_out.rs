@@ -10,9 +10,11 @@ use crate::clients::Clients;
 #[derive(Debug)]
 pub(super) struct HeldOut {
     labels: Vec<bool>,
-    /// As they are sent.
-    pub(super) rows: Vec<String>,
-    /// The columns in which the same rows were different before.
+    /// The rows before the data changed, as they are sent.
+    before: Vec<String>,
+    /// The same rows afterwards.
+    pub(super) after: Vec<String>,
+    /// The columns in which they differ.
     pub(super) changed: Vec<String>,
 }
 
@@ -27,45 +29,65 @@ pub struct Quality {
     pub recall: f64,
 }
 
+/// Which data it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Data {
+    /// As it was when the champion was trained.
+    Before,
+    /// As it is since it changed.
+    After,
+}
+
 #[derive(Deserialize)]
 struct Answer {
     malignant: Vec<f64>,
 }
 
 impl HeldOut {
-    /// Reads a CSV file with a header and the label first; `before` has the same rows as they were.
-    pub(super) fn read(csv: &str, before: &[String]) -> Result<Self> {
+    /// Reads the rows afterwards, a CSV file with a header and the label first.
+    pub(super) fn read(csv: &str, before: Vec<String>) -> Result<Self> {
         let mut lines = csv.lines();
         let header = lines.next().context("the file has a header")?;
-        let (mut labels, mut rows) = (Vec::new(), Vec::new());
+        let (mut labels, mut after) = (Vec::new(), Vec::new());
         for line in lines {
             let (label, row) = line.split_once(',').context("a row has measurements")?;
             labels.push(label == "1");
-            rows.push(row.to_owned());
+            after.push(row.to_owned());
         }
         let differs = |column: usize| {
-            let mut pairs = rows.iter().zip(before);
-            pairs.any(|(now, then)| now.split(',').nth(column) != then.split(',').nth(column))
+            let mut pairs = before.iter().zip(&after);
+            pairs.any(|(old, new)| old.split(',').nth(column) != new.split(',').nth(column))
         };
         let columns = header.split(',').skip(1).enumerate();
         let changed = columns.filter(|(column, _)| differs(*column));
         let changed = changed.map(|(_, name)| name.to_owned()).collect();
         Ok(Self {
             labels,
-            rows,
+            before,
+            after,
             changed,
         })
     }
 
-    /// Asks an endpoint about all of them.
-    pub(super) async fn ask(&self, clients: &Clients, endpoint: &str) -> Result<Quality> {
+    /// Asks an endpoint about all of them, as they were before or as they are now.
+    pub(super) async fn ask(
+        &self,
+        clients: &Clients,
+        endpoint: &str,
+        data: Data,
+    ) -> Result<Quality> {
+        let rows = match data {
+            Data::Before => &self.before,
+            Data::After => &self.after,
+        };
         let answer = clients
             .runtime
             .invoke_endpoint()
             .endpoint_name(endpoint)
             .content_type("text/csv")
             .accept("application/json")
-            .body(self.rows.join("\n").into_bytes().into())
+            .body(rows.join("\n").into_bytes().into())
             .send()
             .await?;
         let body = answer.body.context("an answer has a body")?;
@@ -149,10 +171,10 @@ mod tests {
 
     #[test]
     fn the_columns_that_changed_are_named() -> Result<()> {
-        let before = ["1,2,3".to_owned(), "4,,5".to_owned()];
-        let held_out = HeldOut::read("label,a,b,c\n1,1,2,3\n0,4,,6\n", &before)?;
+        let before = vec!["1,2,3".to_owned(), "4,,5".to_owned()];
+        let held_out = HeldOut::read("label,a,b,c\n1,1,2,3\n0,4,,6\n", before)?;
         assert_eq!(held_out.changed, ["c"]);
-        assert_eq!(held_out.rows, ["1,2,3", "4,,6"]);
+        assert_eq!(held_out.after, ["1,2,3", "4,,6"]);
         assert_eq!(held_out.labels, [true, false]);
         Ok(())
     }

@@ -53,7 +53,7 @@ impl Story {
         let run = MonitorRun::read(clients, job.rsplit('/').next().unwrap_or(&job)).await?;
         self.say(
             "monitor",
-            &format!("{} requests: {}", run.requests, run.in_words()),
+            &format!("{} requests of an hour: {}", run.requests, run.in_words()),
         )
         .await?;
         self.report.monitoring.push(run.clone());
@@ -96,24 +96,11 @@ impl MonitorRun {
     }
 
     fn in_words(&self) -> String {
-        let found: Vec<String> = self.violations.iter().map(Violation::in_words).collect();
-        match found.as_slice() {
-            [] => "as in the training data".to_owned(),
-            found => format!("drift of\n{}", found.join(", ")),
-        }
-    }
-}
-
-impl Violation {
-    /// `mean_texture 0.31`, its distance from the baseline; what was seen, if it is no drift.
-    fn in_words(&self) -> String {
-        let distance = self
-            .description
-            .strip_prefix("Baseline drift distance: ")
-            .and_then(|rest| rest.split(' ').next()?.parse::<f64>().ok());
-        match distance {
-            Some(distance) => format!("{} {distance:.2}", self.feature_name),
-            None => format!("{}: {}", self.feature_name, self.description),
+        let names = self.violations.iter().map(|one| one.feature_name.as_str());
+        let names: Vec<&str> = names.collect();
+        match names.as_slice() {
+            [] => "no violation".to_owned(),
+            names => format!("{} violations\n{}", names.len(), names.join(", ")),
         }
     }
 }

@@ -59,8 +59,7 @@ impl Story {
         self.schedule().await
     }
 
-    /// What `update_data_capture_config` of the SageMaker SDK does: the same config once more, with
-    /// capture.
+    /// The same config once more, with capture: an endpoint config can't be changed.
     async fn capture(&self) -> Result<()> {
         let client = &self.world.clients.sagemaker;
         let describe = client.describe_endpoint().endpoint_name(ENDPOINT);
@@ -195,6 +194,25 @@ impl Story {
         let key = format!("{PROJECT}/{BASELINE}/constraints.json");
         put(clients, BUCKET, &key, file.to_string().into_bytes()).await?;
         Ok(())
+    }
+
+    /// Deletes what Tidegate leaves alone, since somebody else made the config: that, and the model
+    /// that it names.
+    pub(super) async fn tidy_monitoring(&self) -> Result<()> {
+        let client = &self.world.clients.sagemaker;
+        let describe = client.describe_endpoint_config();
+        let config = describe.endpoint_config_name(CAPTURING).send().await?;
+        let delete = client.delete_endpoint_config();
+        delete.endpoint_config_name(CAPTURING).send().await?;
+        for variant in config.production_variants() {
+            let delete = client.delete_model();
+            delete
+                .set_model_name(variant.model_name.clone())
+                .send()
+                .await?;
+        }
+        self.say("you", "delete the config that you made, and its model")
+            .await
     }
 
     /// The baseline is of the old data, and two models must not be mixed in an hour.

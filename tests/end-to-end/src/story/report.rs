@@ -9,7 +9,7 @@ use serde::Serialize;
 use tidegate_core::gate::Metrics;
 use tidegate_core::rollout::{Phase, Rollout};
 
-use super::held_out::Quality;
+use super::held_out::{Data, Quality};
 use super::monitor_run::MonitorRun;
 use crate::notices::Told;
 use crate::pump::Tally;
@@ -25,7 +25,7 @@ pub struct Report {
     pub versions: Vec<Version>,
     /// What Model Monitor found, before the data changed and after.
     pub monitoring: Vec<MonitorRun>,
-    /// How good the models are on the changed data, which none was trained on.
+    /// How good the models are on rows that none was trained on, before the data changed and after.
     pub held_out: Vec<Measured>,
     /// What was checked, and whether it was so.
     pub checks: Vec<(String, bool)>,
@@ -62,6 +62,8 @@ pub struct Version {
 pub struct Measured {
     /// The version.
     pub version: String,
+    /// Which data the rows are of.
+    pub data: Data,
     /// How many rows.
     pub rows: usize,
     /// How good.

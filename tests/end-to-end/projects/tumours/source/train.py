@@ -117,8 +117,8 @@ def main():
 
     if args.champion:
         scores = predict_fn(x_valid, load_champion(args.champion))
-        metrics = {f"validation:{name}": v for name, v in evaluate(y_valid, scores).items()}
-        text = json.dumps(metrics, indent=2)
+        numbers = evaluate(y_valid, scores).items()
+        text = json.dumps({f"validation:{name}": round(value, 4) for name, value in numbers})
         Path(args.output_data_dir, "champion.json").write_text(text)
         if args.evaluations:
             upload(text, args.evaluations, "champion.json")
