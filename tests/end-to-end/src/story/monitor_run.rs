@@ -82,7 +82,9 @@ impl MonitorRun {
             Ok(serde_json::from_slice(&get(clients, &uri).await?)?)
         };
         let mut found = file("constraint_violations.json").await?;
-        let statistics = file("statistics.json").await?;
+        let statistics = file("statistics.json")
+            .await
+            .context("a finding that was computed comes with statistics")?;
         Ok(Self {
             job: name.to_owned(),
             schedule: job
