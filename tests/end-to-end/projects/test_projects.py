@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import unittest
 from concurrent.futures import ThreadPoolExecutor
@@ -77,18 +78,19 @@ class ProjectTest(ContainerTest):
         return folder
 
     @classmethod
-    def train(cls, name: str) -> Trained:
-        """Trains a version as SageMaker would."""
+    def train(cls, name: str, **more: Path) -> Trained:
+        """Trains a version as SageMaker would, with more channels if there are."""
         version, root = cls.about["versions"][name], Root(cls.temporary())
         code = root.path / "code"
         for source in (cls.about["source"], version.get("changes")):
             if source:
                 shutil.copytree(cls.folder / source, code, dirs_exist_ok=True)
         (root.path / "input/data").mkdir(parents=True)
-        for channel, folder in version["channels"].items():
+        channels = version["channels"] | more
+        for channel, folder in channels.items():
             (root.path / "input/data" / channel).symlink_to(cls.data / folder)
         program = {"sagemaker_program": cls.about["entry_point"]}
-        root.configure(program | version["hyperparameters"], channels=tuple(version["channels"]))
+        root.configure(program | version["hyperparameters"], channels=tuple(channels))
         ended = root.train()
         if ended.status:
             raise AssertionError(f"{cls.name} {name} was not trained:\n{ended.log}")
@@ -161,6 +163,34 @@ class Tumours(Promises, ProjectTest):
     def test_the_second_version_is_clearly_better_and_the_fifth_not_worse(self) -> None:
         self.assertGreater(self.metric("v2"), self.metric("v1") + 0.02)
         self.assertGreaterEqual(self.metric("v5"), self.metric("v2"))
+
+    def test_on_the_new_scanners_data_the_fifth_is_better_than_the_second(self) -> None:
+        champion = self.temporary()
+        with tarfile.open(champion / "model.tar.gz", "w:gz") as archive:
+            archive.add(self.trained["v2"].root.path / "model", arcname=".")
+        trained = self.train("v5", champion=champion)
+        output = trained.root.path / "output/data/champion.json"
+        second = json.loads(output.read_text())
+        fifth = trained.metrics
+        self.assertEqual(fifth, self.trained["v5"].metrics)
+        self.assertEqual(second.keys(), fifth.keys())
+        for name, value in second.items():
+            self.assertLess(value, fifth[name] - 0.02, name)
+
+    def test_the_new_scanners_data_differs_in_the_measurements_that_it_makes_smaller(self) -> None:
+        header, *rows = (self.data / "held-out.csv").read_text().splitlines()
+        columns = header.split(",")[1:]
+        payloads = json.loads((self.data / "payloads.json").read_text())
+        self.assertEqual(len(rows), len(payloads))
+        changed = set()
+        for row, before in zip(rows, payloads, strict=True):
+            after = row.split(",")[1:]
+            for name, old, new in zip(columns, before.split(","), after, strict=True):
+                if old != new:
+                    self.assertLess(float(new), float(old))
+                    changed.add(name)
+        softer = ("texture", "concav", "smoothness")
+        self.assertEqual(changed, {name for name in columns if any(s in name for s in softer)})
 
     def test_training_again_gives_the_same_metrics(self) -> None:
         self.assertEqual(self.train("v3").metrics, self.trained["v3"].metrics)

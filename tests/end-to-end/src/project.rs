@@ -185,6 +185,19 @@ pub async fn put(clients: &Clients, bucket: &str, key: &str, body: Vec<u8>) -> R
     Ok(format!("s3://{bucket}/{key}"))
 }
 
+/// The content of an object.
+pub async fn get(clients: &Clients, uri: &str) -> Result<Vec<u8>> {
+    let rest = uri.strip_prefix("s3://").unwrap_or(uri);
+    let (bucket, key) = rest
+        .split_once('/')
+        .context("a URI has a bucket and a key")?;
+    let object = clients.s3.get_object().bucket(bucket).key(key).send();
+    let object = object
+        .await
+        .with_context(|| format!("{uri} can't be read"))?;
+    Ok(object.body.collect().await?.to_vec())
+}
+
 /// All files below a folder, in order; caches of Python aside.
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut all = Vec::new();

@@ -15,8 +15,12 @@ use crate::pump::Delivery;
 use crate::world::{BUCKET, Options, World};
 
 mod acts;
+mod drift;
 mod follow;
+mod held_out;
 mod last_act;
+mod monitor_run;
+mod monitoring;
 mod report;
 mod spark;
 mod teller;
@@ -34,6 +38,8 @@ const STAGE: &str = "production";
 const RETRAINING: &str = "tumours-retrain";
 /// The Model Monitor schedule that watches the endpoint.
 const SCHEDULE: &str = "tumours-data-quality";
+/// Where in the bucket a retraining writes how good the champion is on its data.
+const EVALUATIONS: &str = "tumours/evaluations";
 /// Requests a minute that users send.
 const TRAFFIC: u32 = 240;
 
@@ -180,7 +186,7 @@ metric = "model_errors"
 ceiling = 0.02
 
 [monitor]
-on_drift = {{ retrain = {{ pipeline = "{RETRAINING}" }}, cooldown_hours = 24, at_most_per_month = 4 }}
+on_drift = {{ retrain = {{ pipeline = "{RETRAINING}", parameters = {{ ChampionJob = "{{champion_job}}" }} }}, cooldown_hours = 24, at_most_per_month = 4 }}
 "#,
             gate.metric,
             gate.at_least,

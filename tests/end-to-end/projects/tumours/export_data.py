@@ -6,9 +6,14 @@ The rows are the breast cancer data that scikit-learn ships (Wisconsin, 569 biop
 measurements). One measurement is optional: one clinic in five does not report
 worst_concave_points and leaves it empty. Everything follows from a fixed seed.
 
+Some months later two clinics of three have a new scanner. Its pictures are softer, so that
+texture, smoothness and concavity are measured smaller than before.
+
     DIR/first/{train,validation}/*.csv    what the first models were trained on
-    DIR/fresh/{train,validation}/*.csv    some months later: the same biopsies and 100 more
+    DIR/first/features/*.csv              its measurements alone, to tell what is usual
+    DIR/fresh/{train,validation}/*.csv    with the new scanners: the same biopsies and 100 more
     DIR/payloads.json, DIR/smoke.csv      requests, from rows that no model was trained on
+    DIR/held-out.csv                      the same rows with the new scanners, and their labels
 """
 
 from __future__ import annotations
@@ -26,6 +31,10 @@ WITHOUT_ONE_IN = 5
 FIRST, FRESH, VALIDATION = slice(0, 240), slice(0, 340), slice(340, 460)
 REQUESTS = slice(460, 569)
 
+# What the new scanner makes of a measurement whose name holds the word.
+SOFTER = {"texture": 0.4, "concav": 0.6, "smoothness": 0.8}
+OLD_SCANNER_ONE_IN = 3
+
 
 def main() -> None:
     """Writes all files."""
@@ -38,27 +47,47 @@ def main() -> None:
     order = np.random.default_rng(SEED).permutation(len(data.target))
     # In the data set 0 is malignant; the models predict malignancy.
     labels = 1 - data.target[order]
-    rows = [[format(value, "g") for value in row] for row in data.data[order]]
-    optional = columns.index(OPTIONAL)
-    for row in rows[::WITHOUT_ONE_IN]:
-        row[optional] = ""
+    before = data.data[order]
+    after = before.copy()
+    has_new_scanner = np.arange(len(after)) % OLD_SCANNER_ONE_IN != OLD_SCANNER_ONE_IN - 1
+    for column, name in enumerate(columns):
+        for word, factor in SOFTER.items():
+            if word in name:
+                after[has_new_scanner, column] *= factor
+    before, after = written(before, columns), written(after, columns)
 
-    for name, train in (("first", FIRST), ("fresh", FRESH)):
+    header = ["malignant", *columns]
+    for name, rows, train in (("first", before, FIRST), ("fresh", after, FRESH)):
         for channel, part in (("train", train), ("validation", VALIDATION)):
-            lines = [",".join(["malignant", *columns])]
-            lines += [
-                ",".join([str(label), *row])
-                for label, row in zip(labels[part], rows[part], strict=True)
-            ]
-            folder = out / name / channel
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{channel}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+            write(out / name / channel / f"{channel}.csv", header, labelled(labels, rows, part))
+    write(out / "first/features/features.csv", columns, before[FIRST])
+    write(out / "held-out.csv", header, labelled(labels, after, REQUESTS))
 
-    requests = rows[REQUESTS]
+    requests = before[REQUESTS]
     payloads = json.dumps([",".join(row) for row in requests], indent=1)
     (out / "payloads.json").write_text(payloads + "\n", encoding="utf-8")
-    complete = next(row for row in requests if row[optional])
+    complete = next(row for row in requests if row[columns.index(OPTIONAL)])
     (out / "smoke.csv").write_text(",".join(complete), encoding="utf-8")
+
+
+def written(table: np.ndarray, columns: list[str]) -> list[list[str]]:
+    """Numbers as text; the optional one left out where a clinic does not report it."""
+    rows = [[format(value, "g") for value in row] for row in table]
+    for row in rows[::WITHOUT_ONE_IN]:
+        row[columns.index(OPTIONAL)] = ""
+    return rows
+
+
+def labelled(labels: np.ndarray, rows: list[list[str]], part: slice) -> list[list[str]]:
+    """Rows with their labels first."""
+    return [[str(label), *row] for label, row in zip(labels[part], rows[part], strict=True)]
+
+
+def write(file: Path, header: list[str], rows: list[list[str]]) -> None:
+    """Writes a CSV file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lines = [",".join(row) for row in [header, *rows]]
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,25 +1,12 @@
-//! Acts 1 to 5.
+//! Acts 1 to 4, and what all acts need.
 
-use anyhow::{Context as _, Result};
-use aws_sdk_sagemaker::types::{
-    EndpointInput, ModelApprovalStatus, MonitoringAppSpecification, MonitoringClusterConfig,
-    MonitoringInput, MonitoringJobDefinition, MonitoringOutput, MonitoringOutputConfig,
-    MonitoringResources, MonitoringS3Output, MonitoringScheduleConfig, ProcessingInstanceType,
-    ScheduleConfig,
-};
-use serde_json::json;
+use anyhow::{Context as _, Result, bail};
+use aws_sdk_sagemaker::types::ModelApprovalStatus;
 use tidegate_core::rollout::{Cause, Phase, Rollout};
 
-use super::{ENDPOINT, PROJECT, RETRAINING, SCHEDULE, Story, TRAFFIC};
-use crate::clients;
+use super::{ENDPOINT, PROJECT, Story, TRAFFIC};
 use crate::notices::{self, Told};
-use crate::training::ROLE;
 use crate::wait::{Patience, until};
-use crate::world::BUCKET;
-
-/// Requests a minute at night.
-const NIGHT_TRAFFIC: u32 = 6;
-const NIGHT_SECONDS: u64 = 2 * 3_600;
 
 impl Story {
     /// Act 1: nothing is there, and v1 goes all the way.
@@ -34,11 +21,7 @@ impl Story {
             rollout.phase == Phase::Done,
             "v1 serves, without a human step",
         )?;
-        let content_type = self.project.serve.content_type.clone();
-        self.world
-            .admin()
-            .traffic(ENDPOINT, TRAFFIC, &self.payloads, &content_type)
-            .await?;
+        self.send(TRAFFIC).await?;
         self.say("users", &format!("{TRAFFIC} requests a minute from now on"))
             .await?;
         self.pass_minutes(6).await
@@ -180,168 +163,8 @@ impl Story {
         Ok(())
     }
 
-    /// Act 5: Model Monitor reports drift, and v5 comes out of it.
-    pub(super) async fn drift(&mut self) -> Result<()> {
-        self.teller.act(
-            5,
-            "the data drifts: retraining starts, v5 replaces v2 by itself",
-        );
-        self.prepare_retraining().await?;
-        self.prepare_monitoring().await?;
-        self.night().await?;
-        let violations = json!([{
-            "feature_name": "mean_texture",
-            "constraint_check_type": "baseline_drift_check",
-            "description": "Baseline drift distance: 0.41 exceeds threshold: 0.1",
-        }]);
-        self.world.admin().violation(SCHEDULE, &violations).await?;
-        self.say(
-            "monitor",
-            "mean_texture has drifted: distance 0.41, threshold 0.1",
-        )
-        .await?;
-
-        let client = &self.world.clients.sagemaker;
-        let what = "a retraining starts, and its training job";
-        let job = until(
-            self.world.admin(),
-            what,
-            Patience::minutes(15),
-            async |state| {
-                let runs = client
-                    .list_pipeline_executions()
-                    .pipeline_name(RETRAINING)
-                    .send()
-                    .await?;
-                *state = format!("{} executions", runs.pipeline_execution_summaries().len());
-                let jobs = client.list_training_jobs().max_results(100).send().await?;
-                let jobs = jobs.training_job_summaries.unwrap_or_default();
-                let names = jobs.into_iter().filter_map(|job| job.training_job_name);
-                Ok(names
-                    .into_iter()
-                    .find(|name| !name.starts_with(&format!("{PROJECT}-v"))))
-            },
-        )
-        .await?;
-        self.say(
-            "tidegate",
-            &format!("starts {RETRAINING}; SageMaker runs {job}"),
-        )
-        .await?;
-        let record = self.gated("v5", &job).await?;
-        self.check(
-            record.judgement.passed(),
-            "v5 passes the gate, compared with v2 too",
-        )?;
-        let rollout = Box::pin(self.follow(5)).await?;
-        self.check(
-            rollout.phase == Phase::Done,
-            "v5 replaced v2 without a human step",
-        )?;
-        self.serves_alone(&rollout).await?;
-        let runs = self
-            .world
-            .clients
-            .sagemaker
-            .list_pipeline_executions()
-            .pipeline_name(RETRAINING)
-            .send()
-            .await?;
-        self.check(
-            runs.pipeline_execution_summaries().len() == 1,
-            "one retraining was started, not one per event",
-        )
-    }
-
-    /// Model Monitor looks at whole hours that are over, and drift is blamed on a version only if it
-    /// had all the traffic in that hour. So some hours pass, with the few users that are awake.
-    async fn night(&self) -> Result<()> {
-        let content_type = &self.project.serve.content_type;
-        self.world
-            .admin()
-            .traffic(ENDPOINT, NIGHT_TRAFFIC, &self.payloads, content_type)
-            .await?;
-        self.world.admin().advance(NIGHT_SECONDS).await?;
-        self.world
-            .admin()
-            .traffic(ENDPOINT, TRAFFIC, &self.payloads, content_type)
-            .await?;
-        self.say("", "two quiet hours have passed, with v2 alone")
-            .await
-    }
-
-    async fn prepare_retraining(&self) -> Result<()> {
-        let job = self.job("v5", "from-the-pipeline".to_owned()).await?;
-        let definition = json!({
-            "Version": "2020-12-01",
-            "Parameters": [],
-            "Steps": [{ "Name": "Train", "Type": "Training", "Arguments": job.as_step()? }],
-        });
-        self.world
-            .clients
-            .sagemaker
-            .create_pipeline()
-            .pipeline_name(RETRAINING)
-            .pipeline_definition(definition.to_string())
-            .client_request_token("the-story-of-make-run-makes-this-pipeline")
-            .role_arn(clients::role(ROLE))
-            .send()
-            .await
-            .context("the pipeline can't be created")?;
-        Ok(())
-    }
-
-    async fn prepare_monitoring(&self) -> Result<()> {
-        let output = MonitoringS3Output::builder()
-            .s3_uri(format!("s3://{BUCKET}/{PROJECT}/monitoring"))
-            .local_path("/opt/ml/processing/output")
-            .build();
-        let cluster = MonitoringClusterConfig::builder()
-            .instance_count(1)
-            .instance_type(ProcessingInstanceType::MlM5Large)
-            .volume_size_in_gb(20)
-            .build();
-        let input = EndpointInput::builder()
-            .endpoint_name(ENDPOINT)
-            .local_path("/opt/ml/processing/input")
-            .build();
-        let definition = MonitoringJobDefinition::builder()
-            .monitoring_inputs(MonitoringInput::builder().endpoint_input(input).build())
-            .monitoring_output_config(
-                MonitoringOutputConfig::builder()
-                    .monitoring_outputs(MonitoringOutput::builder().s3_output(output).build())
-                    .build(),
-            )
-            .monitoring_resources(MonitoringResources::builder().cluster_config(cluster).build())
-            .monitoring_app_specification(
-                MonitoringAppSpecification::builder()
-                    .image_uri("156813124566.dkr.ecr.us-east-1.amazonaws.com/sagemaker-model-monitor-analyzer")
-                    .build(),
-            )
-            .role_arn(clients::role(ROLE))
-            .build();
-        let schedule = ScheduleConfig::builder()
-            .schedule_expression("cron(0 * ? * * *)")
-            .build();
-        self.world
-            .clients
-            .sagemaker
-            .create_monitoring_schedule()
-            .monitoring_schedule_name(SCHEDULE)
-            .monitoring_schedule_config(
-                MonitoringScheduleConfig::builder()
-                    .schedule_config(schedule)
-                    .monitoring_job_definition(definition)
-                    .build(),
-            )
-            .send()
-            .await
-            .context("the monitoring schedule can't be created")?;
-        Ok(())
-    }
-
     /// Checks that a candidate has the endpoint to itself, under the config meant for it.
-    async fn serves_alone(&mut self, rollout: &Rollout) -> Result<()> {
+    pub(super) async fn serves_alone(&mut self, rollout: &Rollout) -> Result<()> {
         let client = &self.world.clients.sagemaker;
         let endpoint = client
             .describe_endpoint()
@@ -378,7 +201,7 @@ impl Story {
     }
 
     /// What people were told since the last call, said.
-    async fn hear(&mut self) -> Result<Vec<Told>> {
+    pub(super) async fn hear(&mut self) -> Result<Vec<Told>> {
         let told = self.new_notices().await?;
         for one in told
             .iter()
@@ -407,6 +230,32 @@ impl Story {
             }
         }
         Ok(new)
+    }
+
+    /// From now on users send so many requests a minute.
+    pub(super) async fn send(&self, per_minute: u32) -> Result<()> {
+        let content_type = &self.project.serve.content_type;
+        self.world
+            .admin()
+            .traffic(ENDPOINT, per_minute, &self.payloads, content_type)
+            .await
+    }
+
+    /// Moves the clock on until `look` gives something, a minute at a time: hours are over in
+    /// seconds.
+    pub(super) async fn hasten<T>(
+        &self,
+        what: &str,
+        minutes: u32,
+        look: impl AsyncFn() -> Result<Option<T>>,
+    ) -> Result<T> {
+        for _ in 0..minutes {
+            if let Some(found) = Box::pin(look()).await? {
+                return Ok(found);
+            }
+            self.world.admin().advance(60).await?;
+        }
+        bail!("waited for this in vain, {minutes} minutes of the emulator's clock: {what}")
     }
 
     /// Lets users go on for some minutes.

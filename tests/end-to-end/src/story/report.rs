@@ -9,6 +9,8 @@ use serde::Serialize;
 use tidegate_core::gate::Metrics;
 use tidegate_core::rollout::{Phase, Rollout};
 
+use super::held_out::{Data, Quality};
+use super::monitor_run::MonitorRun;
 use crate::notices::Told;
 use crate::pump::Tally;
 
@@ -21,6 +23,10 @@ pub struct Report {
     pub seconds: f64,
     /// The versions, in order.
     pub versions: Vec<Version>,
+    /// What Model Monitor found, before the data changed and after.
+    pub monitoring: Vec<MonitorRun>,
+    /// How good the models are on rows that none was trained on, before the data changed and after.
+    pub held_out: Vec<Measured>,
     /// What was checked, and whether it was so.
     pub checks: Vec<(String, bool)>,
     /// What people were told.
@@ -49,6 +55,20 @@ pub struct Version {
     pub gate: Gate,
     /// Its rollout, if the gate let it through.
     pub rollout: Option<Outcome>,
+}
+
+/// How good a version is on labelled rows.
+#[derive(Debug, Clone, Serialize)]
+pub struct Measured {
+    /// The version.
+    pub version: String,
+    /// Which data the rows are of.
+    pub data: Data,
+    /// How many rows.
+    pub rows: usize,
+    /// How good.
+    #[serde(flatten)]
+    pub quality: Quality,
 }
 
 /// The gate's verdict.

@@ -1,13 +1,16 @@
 """Trains a classifier that says how likely a biopsy is malignant.
 
 Runs as a SageMaker training job with the scikit-learn image; channels `train` and
-`validation` hold CSV files with a header and the label first.
+`validation` hold CSV files with a header and the label first. With a channel `champion`,
+which holds the model.tar.gz of the model that serves, that one is evaluated on the same
+validation data, so that both can be compared on data of today.
 """
 
 import argparse
 import json
 import os
 import shutil
+import tarfile
 from pathlib import Path
 
 import joblib
@@ -34,6 +37,8 @@ def parse_args():
     parser.add_argument("--output-data-dir", default=os.environ.get("SM_OUTPUT_DATA_DIR"))
     parser.add_argument("--train", default=os.environ.get("SM_CHANNEL_TRAIN"))
     parser.add_argument("--validation", default=os.environ.get("SM_CHANNEL_VALIDATION"))
+    parser.add_argument("--champion", default=os.environ.get("SM_CHANNEL_CHAMPION"))
+    parser.add_argument("--evaluations", help="s3://bucket/prefix for the champion's metrics")
     return parser.parse_args()
 
 
@@ -60,6 +65,29 @@ def build(args):
     return make_pipeline(*steps)
 
 
+def evaluate(labels, scores):
+    return {
+        "auc": roc_auc_score(labels, scores),
+        "accuracy": accuracy_score(labels, scores > 0.5),
+        "recall": recall_score(labels, scores > 0.5),
+    }
+
+
+def load_champion(folder):
+    with tarfile.open(Path(folder, "model.tar.gz")) as archive:
+        member = next(one for one in archive if Path(one.name).name == "model.joblib")
+        return joblib.load(archive.extractfile(member))
+
+
+def upload(text, folder, name):
+    """SageMaker packs all that a job leaves; a file that others read goes to S3 by itself."""
+    import boto3
+
+    _, _, bucket, prefix = folder.split("/", 3)
+    key = f"{prefix}/{os.environ['TRAINING_JOB_NAME']}/{name}"
+    boto3.client("s3").put_object(Bucket=bucket, Key=key, Body=text.encode())
+
+
 def main():
     args = parse_args()
     names, x_train, y_train = load(args.train)
@@ -70,11 +98,7 @@ def main():
 
     pipeline = build(args).fit(x_train[:, columns], y_train)
     scores = pipeline.predict_proba(x_valid[:, columns])[:, 1]
-    metrics = {
-        "auc": roc_auc_score(y_valid, scores),
-        "accuracy": accuracy_score(y_valid, scores > 0.5),
-        "recall": recall_score(y_valid, scores > 0.5),
-    }
+    metrics = evaluate(y_valid, scores)
     # MetricDefinitions read these lines.
     print(" ".join(f"validation:{name}={value:.4f};" for name, value in metrics.items()))
 
@@ -90,6 +114,14 @@ def main():
         }
     }
     Path(args.output_data_dir, "evaluation.json").write_text(json.dumps(evaluation, indent=2))
+
+    if args.champion:
+        scores = predict_fn(x_valid, load_champion(args.champion))
+        numbers = evaluate(y_valid, scores).items()
+        text = json.dumps({f"validation:{name}": round(value, 4) for name, value in numbers})
+        Path(args.output_data_dir, "champion.json").write_text(text)
+        if args.evaluations:
+            upload(text, args.evaluations, "champion.json")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,108 @@
+//! What a run of Model Monitor found: read from the processing job of its execution, as a user does.
+
+use anyhow::{Context as _, Result, bail};
+use aws_sdk_sagemaker::types::{ExecutionStatus, MonitoringExecutionSummary};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{SCHEDULE, Story};
+use crate::clients::Clients;
+use crate::project::get;
+
+/// A run of the monitor.
+#[derive(Debug, Clone, Serialize)]
+pub struct MonitorRun {
+    /// Its processing job.
+    pub job: String,
+    /// The schedule that the job says it is of.
+    pub schedule: Option<String>,
+    /// Captured requests that it looked at.
+    pub requests: u64,
+    /// What it found, as it wrote it.
+    pub violations: Vec<Violation>,
+}
+
+/// An entry of `constraint_violations.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Violation {
+    /// The column.
+    pub feature_name: String,
+    /// The check that it did not pass.
+    pub constraint_check_type: String,
+    /// What was seen.
+    pub description: String,
+}
+
+impl Story {
+    /// Lets time pass until the schedule's `nth` run has ended, and tells what it found.
+    pub(super) async fn monitored(&mut self, nth: usize) -> Result<MonitorRun> {
+        let clients = &self.world.clients;
+        let what = format!("run {nth} of {SCHEDULE} ends");
+        let ended = self
+            .hasten(&what, 120, async || {
+                let list = clients.sagemaker.list_monitoring_executions();
+                let all = list.monitoring_schedule_name(SCHEDULE).send().await?;
+                let mut all = all.monitoring_execution_summaries.unwrap_or_default();
+                all.sort_by_key(|run| run.scheduled_time);
+                Ok(all.into_iter().nth(nth - 1).filter(has_ended))
+            })
+            .await?;
+        let Some(job) = ended.processing_job_arn else {
+            bail!("{what}: {:?}", ended.failure_reason);
+        };
+        let run = MonitorRun::read(clients, job.rsplit('/').next().unwrap_or(&job)).await?;
+        self.say(
+            "monitor",
+            &format!("{} requests of an hour: {}", run.requests, run.in_words()),
+        )
+        .await?;
+        self.report.monitoring.push(run.clone());
+        Ok(run)
+    }
+}
+
+fn has_ended(run: &MonitoringExecutionSummary) -> bool {
+    use ExecutionStatus::{InProgress, Pending, Stopping};
+    !matches!(
+        run.monitoring_execution_status,
+        None | Some(Pending | InProgress | Stopping)
+    )
+}
+
+impl MonitorRun {
+    async fn read(clients: &Clients, name: &str) -> Result<Self> {
+        let describe = clients.sagemaker.describe_processing_job();
+        let job = describe.processing_job_name(name).send().await?;
+        let outputs = job.processing_output_config();
+        let output = outputs
+            .and_then(|config| config.outputs().first()?.s3_output()?.s3_uri())
+            .with_context(|| format!("{name} writes to S3"))?;
+        let file = async |file: &str| -> Result<Value> {
+            let uri = format!("{}/{file}", output.trim_end_matches('/'));
+            Ok(serde_json::from_slice(&get(clients, &uri).await?)?)
+        };
+        let mut found = file("constraint_violations.json").await?;
+        let statistics = file("statistics.json")
+            .await
+            .context("a finding that was computed comes with statistics")?;
+        Ok(Self {
+            job: name.to_owned(),
+            schedule: job
+                .monitoring_schedule_arn
+                .and_then(|arn| Some(arn.rsplit('/').next()?.to_owned())),
+            requests: statistics["dataset"]["item_count"]
+                .as_u64()
+                .context("statistics.json counts what it is about")?,
+            violations: serde_json::from_value(found["violations"].take())?,
+        })
+    }
+
+    fn in_words(&self) -> String {
+        let names = self.violations.iter().map(|one| one.feature_name.as_str());
+        let names: Vec<&str> = names.collect();
+        match names.as_slice() {
+            [] => "no violation".to_owned(),
+            names => format!("{} violations\n{}", names.len(), names.join(", ")),
+        }
+    }
+}
