@@ -30,6 +30,7 @@ pub mod pipeline;
 pub mod registration;
 pub mod retrain;
 pub mod rollout;
+pub mod run_once;
 pub mod triage;
 pub mod turn;
 pub mod world;
