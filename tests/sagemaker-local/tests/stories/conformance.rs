@@ -280,10 +280,19 @@ async fn monitoring(emulator: &Emulator) {
     emulator
         .ok("CreateMonitoringSchedule", hourly("hourly", inline.clone()))
         .await;
+    let mut batch = inline.clone();
+    batch["MonitoringJobDefinition"]["MonitoringInputs"] = json!([{"BatchTransformInput": {
+        "DataCapturedDestinationS3Uri": "s3://bucket/captured", "LocalPath": "/opt/ml/processing/input",
+        "DatasetFormat": {"Csv": {"Header": true}}}}]);
+    emulator
+        .ok("CreateMonitoringSchedule", hourly("batch", batch))
+        .await;
     let finding = json!({"feature_name": "age", "constraint_check_type": "baseline_drift_check", "description": "d"});
     for order in [
         json!({"schedule": "hourly", "violations": [finding]}),
         json!({"schedule": "hourly", "failure": "lost"}),
+        json!({"schedule": "hourly", "report": "{"}),
+        json!({"schedule": "batch", "violations": [finding]}),
     ] {
         let reported = emulator.admin("violation", order).await;
         let job = json!({"ProcessingJobName": reported["processing_job"]});
@@ -302,6 +311,11 @@ async fn monitoring(emulator: &Emulator) {
         .refused("StopMonitoringSchedule", name.clone())
         .await;
     emulator.ok("ListMonitoringSchedules", json!({})).await;
+    let name_of_batch = json!({"MonitoringScheduleName": "batch"});
+    emulator
+        .ok("DescribeMonitoringSchedule", name_of_batch.clone())
+        .await;
+    emulator.ok("ListMonitoringExecutions", name_of_batch).await;
     let executions = emulator
         .ok(
             "ListMonitoringExecutions",
