@@ -7,9 +7,11 @@
 mod common;
 
 mod approvers;
+mod batch;
 mod crash;
 mod deadletters;
 mod findings;
+mod kinds;
 mod registration;
 mod retrained;
 mod senders;
