@@ -13,6 +13,7 @@ use crate::name::ScheduleName;
 use crate::notice::Severity;
 use crate::pipeline::Reaction;
 use crate::retrain;
+use crate::run_once;
 
 /// Does what the policy says about a finding on batch data.
 pub(super) fn react(
@@ -51,7 +52,9 @@ pub(super) fn react(
         headline: format!("{words} in batch data, by {schedule}"),
         lines,
     };
-    let word = format!("{schedule}/{words}");
+    // A run by hand is of its schedule's storm.
+    let of = run_once::origin(schedule).unwrap_or_else(|| schedule.clone());
+    let word = format!("{of}/{words}");
     tell_once(case, stage, &word, note, tell, decision);
     if held_back.is_none() && reaction != Reaction::Tell {
         retrain::decide(case, stage, found, decision);
