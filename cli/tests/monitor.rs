@@ -199,12 +199,12 @@ fn ended(child: Child) -> (i32, String, String) {
 }
 
 fn rows(size: f64) -> String {
-    let mut text = "age,amount\n".to_owned();
-    for n in 0..600_u32 {
+    let rows = (0..600_u32).map(|n| {
         let spread = f64::from(n * 7 % 100) / 100.0;
-        text += &format!("{},{:.3}\n", n * 31 % 90 + 18, size * (0.5 + spread));
-    }
-    text
+        format!("{},{:.3}", n * 31 % 90 + 18, size * (0.5 + spread))
+    });
+    let rows: Vec<String> = rows.collect();
+    format!("age,amount\n{}\n", rows.join("\n"))
 }
 
 /// The text with the names that differ from run to run made the same.
@@ -275,6 +275,18 @@ async fn schedules_are_listed_and_shown_with_what_they_found() {
     let shown = world.json(&["monitor", "show", "fraud-data-quality"]);
     assert_eq!(shown["definition"]["input"]["endpoint"], "fraud-prod");
     assert_eq!(shown["runs"][0]["failure"], "AlgorithmError: out of memory");
+    // One that is deleted is known by its runs.
+    let name = json!({"MonitoringScheduleName": "fraud-data-quality"});
+    world.emulator.sagemaker("DeleteMonitoringSchedule", &name);
+    let (_, text, _) = world.run(&["monitor", "show", "fraud-data-quality"]);
+    for words in [
+        "data quality of fraud-prod",
+        "deleted",
+        "fraud (group",
+        "out of memory",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
 }
 
 #[tokio::test]
@@ -327,6 +339,11 @@ async fn a_run_that_is_not_waited_for_goes_on_and_says_how_to_look() {
     let (code, out, err) = world.run(&["monitor", "run", "fraud-batch"]);
     assert_eq!(code, 0, "{err}");
     insta::assert_snapshot!("run_without_waiting", same(&out));
+    let (_, text, _) = world.run(&["monitor", "list"]);
+    assert!(
+        same(&text).contains("fraud-batch-run-*  data quality"),
+        "{text}"
+    );
 
     // Nobody moves the clock: it waits until it is told to stop.
     world.endpoint_monitor("fraud-data-quality");

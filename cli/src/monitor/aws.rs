@@ -7,6 +7,7 @@ use std::error::Error;
 
 use aws_sdk_sagemaker::Client;
 use aws_sdk_sagemaker::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_sagemaker::operation::list_monitoring_schedules::builders::ListMonitoringSchedulesFluentBuilder;
 use aws_sdk_sagemaker::primitives::DateTime;
 use aws_sdk_sagemaker::types::{
     ExecutionStatus, MonitoringExecutionSortKey, MonitoringScheduleConfig, SortOrder,
@@ -15,6 +16,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tidegate_aws::AwsWorld;
 use tidegate_core::name::{EndpointName, ScheduleName};
+use tidegate_core::run_once;
 use tidegate_core::world::{Answer, Findings, Question, World as _};
 
 use super::timing::Timing;
@@ -22,7 +24,7 @@ use crate::connect::open_sagemaker;
 use crate::error::{Exit, Problem, advice};
 
 /// How many schedules of one endpoint are looked at; `SageMaker` gives a page of 100.
-const MOST_OF_ENDPOINT: usize = 500;
+const MOST_LISTED: usize = 500;
 /// How many schedules are named to who asked for one that is not there.
 const NAMED: i32 = 10;
 
@@ -38,13 +40,14 @@ pub(super) struct Monitors {
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Schedule {
     pub(super) name: ScheduleName,
-    /// `DataQuality`, `ModelQuality`, `ModelBias`, `ModelExplainability`.
+    /// `DataQuality`, `ModelQuality`, `ModelBias`, `ModelExplainability`; `unknown` if it is missing.
     pub(super) kind: String,
     /// None of batch transform data.
     pub(super) endpoint: Option<String>,
     /// `cron(0 * ? * * *)`, `NOW`.
     pub(super) expression: Option<String>,
-    /// `pending`, `scheduled`, `stopped`, `failed`; `missing` if `SageMaker` does not know it.
+    /// `pending`, `scheduled`, `stopped`, `failed`; `missing` if `SageMaker` does not know it,
+    /// `deleted` if it did.
     pub(super) state: String,
     /// Why it failed.
     pub(super) failure: Option<String>,
@@ -57,12 +60,23 @@ impl Schedule {
     pub(super) fn missing(name: &ScheduleName) -> Self {
         Self {
             name: name.clone(),
-            kind: "DataQuality".to_owned(),
+            kind: "unknown".to_owned(),
             endpoint: None,
             expression: None,
             state: "missing".to_owned(),
             failure: None,
             config: None,
+        }
+    }
+
+    /// One that was deleted, as this run of it knows it.
+    pub(super) fn deleted(name: &ScheduleName, run: &Execution) -> Self {
+        let missing = Self::missing(name);
+        Self {
+            kind: run.kind.clone().unwrap_or(missing.kind),
+            endpoint: run.endpoint.clone(),
+            state: "deleted".to_owned(),
+            ..missing
         }
     }
 
@@ -90,6 +104,11 @@ pub(super) struct Execution {
     pub(super) job: Option<String>,
     /// Why it failed.
     pub(super) failure: Option<String>,
+    /// The schedule's, which may be gone.
+    #[serde(skip)]
+    pub(super) endpoint: Option<String>,
+    #[serde(skip)]
+    pub(super) kind: Option<String>,
 }
 
 impl Execution {
@@ -159,20 +178,37 @@ impl Monitors {
         &self,
         endpoint: &EndpointName,
     ) -> Result<Vec<ScheduleName>, Problem> {
+        let ask = self.sagemaker.list_monitoring_schedules();
+        self.names(ask.endpoint_name(endpoint.as_str())).await
+    }
+
+    /// The schedules of runs by hand of a schedule, as long as nobody deleted them.
+    pub(super) async fn runs_of(
+        &self,
+        schedule: &ScheduleName,
+    ) -> Result<Vec<ScheduleName>, Problem> {
+        let ask = self.sagemaker.list_monitoring_schedules();
+        let mut names = self.names(ask.name_contains(schedule.as_str())).await?;
+        names.retain(|name| run_once::origin(name).as_ref() == Some(schedule));
+        Ok(names)
+    }
+
+    async fn names(
+        &self,
+        ask: ListMonitoringSchedulesFluentBuilder,
+    ) -> Result<Vec<ScheduleName>, Problem> {
         let mut names = Vec::new();
         let mut next = None;
         loop {
-            let ask = self.sagemaker.list_monitoring_schedules();
-            let ask = ask.endpoint_name(endpoint.as_str()).max_results(100);
-            let page = ask.set_next_token(next).send().await;
+            let page = ask.clone().max_results(100).set_next_token(next);
+            let page = page.send().await;
             let page = page.map_err(|error| self.failed("ListMonitoringSchedules", &error))?;
             let listed = page.monitoring_schedule_summaries().iter();
             names.extend(listed.filter_map(|one| {
                 ScheduleName::parse(one.monitoring_schedule_name().unwrap_or_default()).ok()
             }));
             next = page.next_token;
-            if next.is_none() || names.len() >= MOST_OF_ENDPOINT {
-                names.sort();
+            if next.is_none() || names.len() >= MOST_LISTED {
                 return Ok(names);
             }
         }
@@ -205,6 +241,8 @@ impl Monitors {
                 status: word(one.monitoring_execution_status()),
                 job: job.map(|arn| arn.rsplit('/').next().unwrap_or(arn).to_owned()),
                 failure: one.failure_reason().map(str::to_owned),
+                endpoint: one.endpoint_name().map(str::to_owned),
+                kind: one.monitoring_type().map(|kind| kind.as_str().to_owned()),
             }
         });
         Ok(executions.collect())

@@ -24,12 +24,12 @@ const AT_ONCE: usize = 8;
 /// What `monitor list --json` prints.
 #[derive(Debug, Serialize)]
 struct Listed {
-    pipelines: Vec<Pipeline>,
+    pipelines: Vec<OfPipeline>,
 }
 
 /// The schedules of a pipeline.
 #[derive(Debug, Serialize)]
-struct Pipeline {
+struct OfPipeline {
     pipeline: PipelineName,
     group: GroupName,
     schedules: Vec<Row>,
@@ -90,12 +90,15 @@ async fn pipeline(
     snapshot: &Snapshot,
     connection: &Connection,
     monitors: &Monitors,
-) -> Result<Pipeline, Problem> {
+) -> Result<OfPipeline, Problem> {
     let policy = &snapshot.applied.policy;
     let listed: BTreeSet<&ScheduleName> = policy.monitor.schedules.iter().collect();
     let mut names: BTreeSet<ScheduleName> = listed.iter().copied().cloned().collect();
     for stage in &policy.stages {
         names.extend(monitors.of_endpoint(&stage.endpoint).await?);
+    }
+    for schedule in &listed {
+        names.extend(monitors.runs_of(schedule).await?);
     }
     let trail = Trail::of(connection, group, snapshot).await?;
     let rows = stream::iter(names.into_iter().map(|name| row(name, monitors)))
@@ -109,7 +112,7 @@ async fn pipeline(
         schedule,
         last,
     });
-    Ok(Pipeline {
+    Ok(OfPipeline {
         pipeline: policy.pipeline.name.clone(),
         group: group.clone(),
         schedules: rows.collect(),
@@ -138,7 +141,7 @@ async fn row(
     Ok((schedule, Some(last)))
 }
 
-fn text(pipelines: &[Pipeline], screen: &Screen) -> String {
+fn text(pipelines: &[OfPipeline], screen: &Screen) -> String {
     let mut text = String::new();
     for pipeline in pipelines {
         if !text.is_empty() {

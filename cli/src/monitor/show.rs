@@ -37,13 +37,10 @@ pub(super) async fn run(
     let found = monitors.find(&name).await?;
     let executions = monitors.executions(&name, args.runs).await?;
     // Runs stay known when their schedule is deleted.
-    let schedule = match found {
-        Some(schedule) => schedule,
-        None if executions.is_empty() => return Err(monitors.no_schedule(&args.schedule).await),
-        None => Schedule {
-            state: "deleted".to_owned(),
-            ..Schedule::missing(&name)
-        },
+    let schedule = match (found, executions.first()) {
+        (Some(schedule), _) => schedule,
+        (None, Some(run)) => Schedule::deleted(&name, run),
+        (None, None) => return Err(monitors.no_schedule(&args.schedule).await),
     };
     let definition = definition::of(monitors, &schedule).await?;
     let pipeline = trail::pipeline_of(connection, &schedule).await?;

@@ -82,6 +82,9 @@ pub(super) fn title(schedule: &Schedule, screen: &Screen) -> String {
     if schedule.state == "missing" {
         return name;
     }
+    if schedule.state == "deleted" {
+        return format!("{name}  {}", clean(&subject(schedule)));
+    }
     let when = schedule.timing().in_words(schedule.expression.as_deref());
     format!("{name}  {}, {}", clean(&subject(schedule)), clean(&when))
 }

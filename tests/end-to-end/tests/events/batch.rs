@@ -120,12 +120,12 @@ async fn run_by_hand(book: &mut Book) -> Result<()> {
 
 /// Customers whose amounts are about this size, as rows of CSV with a header.
 fn rows(size: f64) -> Vec<u8> {
-    let mut text = "age,amount\n".to_owned();
-    for n in 0..600_u32 {
+    let rows = (0..600_u32).map(|n| {
         let spread = f64::from(n * 7 % 100) / 100.0;
-        text += &format!("{},{:.3}\n", n * 31 % 90 + 18, size * (0.5 + spread));
-    }
-    text.into_bytes()
+        format!("{},{:.3}", n * 31 % 90 + 18, size * (0.5 + spread))
+    });
+    let rows: Vec<String> = rows.collect();
+    format!("age,amount\n{}\n", rows.join("\n")).into_bytes()
 }
 
 /// What a transform job of this hour leaves: its input, and a manifest of it.
