@@ -13,6 +13,7 @@ use clap_complete::Shell;
 
 use crate::canary::args::Canary;
 use crate::lineage::version::Named;
+use crate::monitor::args::{Monitor, TOP as MONITOR};
 use crate::redrive::args::{Redrive, TOP as REDRIVE};
 use crate::when::When;
 
@@ -95,6 +96,9 @@ pub(crate) enum Command {
     Lineage(Lineage),
     /// Show what two versions differ in: metrics, data, code, settings, container
     Diff(Diff),
+    /// Show what monitors Model Monitor has, what they found, and run one now
+    #[command(subcommand, after_help = MONITOR)]
+    Monitor(Monitor),
     /// Say what Tidegate reads in an event and what it would do, or why nothing
     Explain(Explain),
     /// Judge canaries: on counts that you have, on plans, on the past

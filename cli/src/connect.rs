@@ -24,6 +24,17 @@ pub(crate) async fn open_world() -> Result<AwsWorld, Problem> {
     Ok(AwsWorld::new(clients, no_effects(String::new())))
 }
 
+/// Opens `SageMaker` and the world, to ask only; the region besides.
+pub(crate) async fn open_sagemaker()
+-> Result<(aws_sdk_sagemaker::Client, AwsWorld, String), Problem> {
+    let clients = Clients::from_env().await;
+    let sagemaker = clients.sagemaker.clone();
+    let region = sagemaker.config().region().ok_or_else(Problem::no_region)?;
+    let region = region.to_string();
+    let world = AwsWorld::new(clients, no_effects(String::new()));
+    Ok((sagemaker, world, region))
+}
+
 /// What the functions are told by their environment is for effects, and none is done here.
 fn no_effects(table: String) -> Settings {
     Settings {

@@ -53,7 +53,7 @@ pub(crate) async fn run(
 }
 
 /// The newest `limit` of `total` entries, oldest first.
-async fn newest(
+pub(crate) async fn newest(
     connection: &Connection,
     group: &GroupName,
     total: u64,

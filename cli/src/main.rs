@@ -16,6 +16,7 @@ mod error;
 mod explain;
 mod history;
 mod lineage;
+mod monitor;
 mod policy_file;
 mod probe;
 mod redrive;
@@ -61,6 +62,7 @@ async fn run(cli: &Cli) -> Result<Answer, Problem> {
             let connection = Connection::open(table).await?;
             lineage::run(args, &connection, screen, cli.global.json).await
         }
+        Command::Monitor(args) => monitor::run(args, table, screen).await,
         Command::Diff(args) => {
             let connection = Connection::open(table).await?;
             Box::pin(diff::run(args, &connection, screen)).await

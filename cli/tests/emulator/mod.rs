@@ -26,6 +26,11 @@ impl Drop for Emulator {
 impl Emulator {
     /// An emulator whose clock says `start`; it must have been built.
     pub(crate) fn start(start: &str) -> Self {
+        Self::start_with(start, &[])
+    }
+
+    /// The same, with these arguments besides.
+    pub(crate) fn start_with(start: &str, arguments: &[&str]) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let program = std::env::var_os("CARGO_TARGET_DIR")
             .map_or_else(|| root.join("target"), PathBuf::from)
@@ -37,6 +42,7 @@ impl Emulator {
         );
         let mut child = Command::new(program)
             .args(["--speed", "0", "--port", "0", "--start", start])
+            .args(arguments)
             .current_dir(&root)
             .env("TIDEGATE_PYTHON", root.join(".venv/bin/python"))
             .stdout(Stdio::piped())

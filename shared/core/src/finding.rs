@@ -73,7 +73,7 @@ impl FindingKind {
     }
 
     /// The headline's words: "Drift on fraud-prod".
-    pub(crate) fn words(self) -> &'static str {
+    pub fn words(self) -> &'static str {
         match self {
             Self::Schema => "Schema error",
             Self::Quality => "Loss of quality",
@@ -116,7 +116,7 @@ pub(crate) fn drifting_feature(metric: &str) -> Option<&str> {
 }
 
 /// The violations by kind, what matters most first.
-pub(crate) fn by_kind(findings: &Findings) -> BTreeMap<FindingKind, Vec<&Violation>> {
+pub fn by_kind(findings: &Findings) -> BTreeMap<FindingKind, Vec<&Violation>> {
     let mut kinds: BTreeMap<FindingKind, Vec<&Violation>> = BTreeMap::new();
     for violation in &findings.violations {
         let kind = FindingKind::of_check(&violation.check);
@@ -126,7 +126,7 @@ pub(crate) fn by_kind(findings: &Findings) -> BTreeMap<FindingKind, Vec<&Violati
 }
 
 /// One clause a kind: "3 features drifted: age (0.41, limit 0.1), amount (...) and 1 more".
-pub(crate) fn in_words(kinds: &BTreeMap<FindingKind, Vec<&Violation>>) -> Vec<String> {
+pub fn in_words(kinds: &BTreeMap<FindingKind, Vec<&Violation>>) -> Vec<String> {
     kinds
         .iter()
         .map(|(kind, violations)| {

@@ -24,6 +24,9 @@ pub const REMEMBERED_APPROVALS: usize = 100;
 /// How long a storm of findings is remembered.
 const REMEMBERED_STORM: SignedDuration = SignedDuration::from_hours(7 * 24);
 
+/// How many storms of findings are remembered, those told last.
+pub const REMEMBERED_STORMS: usize = 100;
+
 /// How many training jobs' creators, and how many versions' approvers, are remembered.
 pub const REMEMBERED_CREATORS: usize = 50;
 
@@ -216,6 +219,13 @@ impl Head {
             untold: 0,
         };
         let before = self.storms.insert(key.to_owned(), new);
+        while self.storms.len() > REMEMBERED_STORMS {
+            let oldest = self.storms.iter().min_by_key(|(_, storm)| storm.told);
+            let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
+                break;
+            };
+            self.storms.remove(&oldest);
+        }
         Some(before.map_or(0, |storm| storm.untold))
     }
 

@@ -31,6 +31,7 @@ pub mod record;
 pub mod registration;
 pub mod retrain;
 pub mod rollout;
+pub mod run_once;
 pub mod trace;
 pub mod triage;
 pub mod turn;

@@ -24,6 +24,7 @@ use crate::rollout::{Cause, Reason, Rollout};
 use crate::turn::take_back;
 use crate::world::{Answer, Findings, Question};
 
+mod batch;
 mod react;
 mod watch;
 
@@ -342,6 +343,9 @@ fn violation(
     if let Some(stage) = stage {
         react(case, stage, &found, note, decision);
         return;
+    }
+    if endpoint.is_none() && case.facts.schedule(schedule) != Known::NotAsked {
+        return batch::react(case, schedule, &found, note, decision);
     }
     let unwatched = "It watches no endpoint of this pipeline: nothing was changed.";
     let lines = [found.lines, vec![unwatched.to_owned()]].concat();

@@ -239,6 +239,12 @@ impl Admin {
         .await
     }
 
+    /// Lets a monitoring job end otherwise: `{"schedule": ..., "failure": ...}`, or with a `report`
+    /// of any text.
+    pub async fn monitoring_job(&self, order: &Value) -> Result<Value> {
+        self.post("violation", order).await
+    }
+
     /// Lets the next `count` calls of an operation go wrong.
     pub async fn fault(&self, operation: &str, kind: &str, count: u32) -> Result<()> {
         let body = json!({ "operation": operation, "kind": kind, "count": count });

@@ -13,6 +13,7 @@ use crate::moment::Span;
 use crate::resource::Resource;
 
 pub(crate) mod analyzer;
+mod batch;
 pub(crate) mod checks;
 mod constraints;
 pub(crate) mod definition;

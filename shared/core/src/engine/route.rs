@@ -6,6 +6,7 @@ use super::EngineError;
 use crate::event::{JobStatus, Kind};
 use crate::ledger::{Ledger, Route, RouteKind};
 use crate::name::{EndpointName, GroupName, JobName, ScheduleName};
+use crate::run_once;
 use crate::world::{Answer, Question, World};
 
 /// Where an event leads.
@@ -142,8 +143,12 @@ async fn monitoring<L: Ledger, W: World>(
     schedule: &ScheduleName,
     endpoint: Option<&EndpointName>,
 ) -> Result<Routed, EngineError> {
-    if let Some(group) = find(ledger, RouteKind::Schedule, schedule.as_str()).await? {
-        return Ok(Routed::To(group));
+    for listed in [Some(schedule.clone()), run_once::origin(schedule)] {
+        if let Some(listed) = listed
+            && let Some(group) = find(ledger, RouteKind::Schedule, listed.as_str()).await?
+        {
+            return Ok(Routed::To(group));
+        }
     }
     if let Some(endpoint) = endpoint {
         return of_endpoint(ledger, endpoint).await;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod approvers;
+mod batch;
 mod bounds;
 mod chaos;
 mod contention;

@@ -102,7 +102,7 @@ pub(super) fn react(
 }
 
 /// What these kinds lead to together, and why it is no more.
-fn reaction(policy: &OnFinding, kinds: &BTreeSet<FindingKind>) -> (Reaction, String) {
+pub(super) fn reaction(policy: &OnFinding, kinds: &BTreeSet<FindingKind>) -> (Reaction, String) {
     let strongest = kinds.iter().map(|kind| policy.of(*kind)).max();
     let strongest = strongest.unwrap_or(Reaction::Tell);
     if kinds.contains(&FindingKind::Schema) && policy.schema == Reaction::Tell {

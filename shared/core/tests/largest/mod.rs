@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use tidegate_core::candidate::{Candidate, LONGEST_METRICS};
 use tidegate_core::event::Approval;
 use tidegate_core::evidence::{Counts, Evidence, MOST_COUNT, Minute, Rule};
+use tidegate_core::finding::FindingKind;
 use tidegate_core::gate::Metrics;
 use tidegate_core::head::{Champion, Head, Waiting};
 use tidegate_core::name::{EndpointName, JobName, PackageVersion, RolloutId, StageName};
@@ -252,6 +253,29 @@ pub(crate) fn head(dice: &mut Dice, policy: &Policy) -> Head {
             head.vote(version, &dice.word(60));
         }
         head.remember_creator(JobName::parse(&dice.word(63)).unwrap(), &dice.word(60));
+    }
+    head.watch(&policy.monitor.schedules);
+    // A storm of each kind on each endpoint, of earlier versions too, and by each listed schedule.
+    for kind in FindingKind::ALL {
+        let words = kind.words();
+        let of_stage = |stage: &Stage| {
+            let endpoint = &stage.endpoint;
+            [
+                format!("{endpoint}/{words}"),
+                format!("{endpoint}/earlier/{words}"),
+            ]
+        };
+        let endpoint = &stages.last().unwrap().endpoint;
+        let schedules = policy.monitor.schedules.iter();
+        let of_schedules = schedules.map(|name| format!("{endpoint}/{name}/{words}"));
+        let keys: Vec<String> = stages
+            .iter()
+            .flat_map(of_stage)
+            .chain(of_schedules)
+            .collect();
+        for key in keys {
+            head.is_to_be_told(&key, SignedDuration::ZERO, start());
+        }
     }
     head
 }

@@ -204,8 +204,8 @@ async fn drift_starts_one_retraining(book: &mut Book) -> Result<()> {
             .await?;
     }
     book.world.admin().advance(2 * 3_600).await?;
-    watch(&book.world).await?;
-    make_retraining(&book.world).await?;
+    watch(&book.world, DRIFTING, SCHEDULE).await?;
+    make_retraining(&book.world, RETRAINING).await?;
 
     // Data that does not fit the schema is told, whatever drifted with it.
     find(
@@ -217,7 +217,7 @@ async fn drift_starts_one_retraining(book: &mut Book) -> Result<()> {
     )
     .await?;
     ensure!(
-        executions(&book.world).await? == 0,
+        executions(&book.world, RETRAINING).await? == 0,
         "a schema error started a retraining"
     );
     let told = book.notice(DRIFTING, "violation-seen")?;
@@ -230,9 +230,9 @@ async fn drift_starts_one_retraining(book: &mut Book) -> Result<()> {
     book.world.admin().advance(3_600).await?;
     violation(book, "amount").await?;
     ensure!(
-        executions(&book.world).await? == 1,
+        executions(&book.world, RETRAINING).await? == 1,
         "{} retrainings were started by the first finding",
-        executions(&book.world).await?
+        executions(&book.world, RETRAINING).await?
     );
     let told = book.told_of(DRIFTING);
     let told = told
@@ -264,7 +264,7 @@ async fn drift_starts_one_retraining(book: &mut Book) -> Result<()> {
         violation(book, feature).await?;
     }
     ensure!(
-        executions(&book.world).await? == 1,
+        executions(&book.world, RETRAINING).await? == 1,
         "a second retraining was started within the cooldown"
     );
     let withheld = written(&book.world, DRIFTING, What::RetrainingWithheld).await?;
@@ -316,14 +316,14 @@ async fn find(book: &mut Book, found: &[(&str, &str)]) -> Result<()> {
     book.listen().await
 }
 
-async fn executions(world: &World) -> Result<usize> {
+pub(crate) async fn executions(world: &World, name: &str) -> Result<usize> {
     let list = world.clients.sagemaker.list_pipeline_executions();
-    let list = list.pipeline_name(RETRAINING).send().await?;
+    let list = list.pipeline_name(name).send().await?;
     Ok(list.pipeline_execution_summaries().len())
 }
 
 /// The pipeline with one training step; that its algorithm can't be run here is no matter.
-async fn make_retraining(world: &World) -> Result<()> {
+pub(crate) async fn make_retraining(world: &World, name: &str) -> Result<()> {
     let step = json!({
         "AlgorithmSpecification": { "TrainingImage": SCIKIT_LEARN, "TrainingInputMode": "File" },
         "RoleArn": clients::role(ROLE),
@@ -337,9 +337,9 @@ async fn make_retraining(world: &World) -> Result<()> {
     });
     let create = world.clients.sagemaker.create_pipeline();
     create
-        .pipeline_name(RETRAINING)
+        .pipeline_name(name)
         .pipeline_definition(definition.to_string())
-        .client_request_token("the-tests-of-findings-make-this-pipeline")
+        .client_request_token(format!("the-tests-of-findings-make-{name:-<32}"))
         .role_arn(clients::role(ROLE))
         .send()
         .await
@@ -347,8 +347,8 @@ async fn make_retraining(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// A Model Monitor schedule on the first endpoint.
-async fn watch(world: &World) -> Result<()> {
+/// A Model Monitor schedule of this name on a group's endpoint.
+pub(crate) async fn watch(world: &World, group: &str, name: &str) -> Result<()> {
     let output = MonitoringS3Output::builder()
         .s3_uri(format!("s3://{BUCKET}/monitoring"))
         .local_path("/opt/ml/processing/output")
@@ -360,7 +360,7 @@ async fn watch(world: &World) -> Result<()> {
         .instance_type(ProcessingInstanceType::MlM5Large)
         .volume_size_in_gb(20);
     let input = EndpointInput::builder()
-        .endpoint_name(endpoint(DRIFTING))
+        .endpoint_name(endpoint(group))
         .local_path("/opt/ml/processing/input");
     let input = MonitoringInput::builder().endpoint_input(input.build());
     let app = MonitoringAppSpecification::builder().image_uri(SCIKIT_LEARN);
@@ -377,7 +377,7 @@ async fn watch(world: &World) -> Result<()> {
         .monitoring_job_definition(definition.build());
     let create = world.clients.sagemaker.create_monitoring_schedule();
     create
-        .monitoring_schedule_name(SCHEDULE)
+        .monitoring_schedule_name(name)
         .monitoring_schedule_config(config.build())
         .send()
         .await

@@ -7,10 +7,12 @@
 mod common;
 
 mod approvers;
+mod batch;
 mod crash;
 mod deadletters;
 mod findings;
 mod graph;
+mod kinds;
 mod registration;
 mod retrained;
 mod senders;

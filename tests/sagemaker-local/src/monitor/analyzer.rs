@@ -10,6 +10,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
 use serde_json::{Value, json};
 
+use super::batch;
 use super::checks::{self, Found};
 use super::constraints::{Constraints, Switch};
 use super::quality::{self, Attributes, Case, Problem};
@@ -170,15 +171,14 @@ impl Job<'_> {
             }
             return Ok(Data::Captured(records));
         }
-        let content = files.join("\n");
         if let Some(csv) = format.get("csv") {
             let header = csv
                 .get("header")
                 .is_some_and(|header| *header == true || *header == "true");
-            return Ok(Data::Table(Table::of_csv(&content, header)));
+            return Ok(Data::Table(Table::of_csv(&joined(&files, header), header)));
         }
         if format.get("json").is_some() {
-            return Ok(Data::Table(Table::of_json_lines(&content)));
+            return Ok(Data::Table(Table::of_json_lines(&files.join("\n"))));
         }
         anyhow::bail!(
             "not implemented here: dataset_format {format}; sagemakerCaptureJson, csv and json are"
@@ -215,6 +215,13 @@ impl Job<'_> {
             .filter(|input| below(path, &required(input, "LocalPath")))
         {
             let uri = required(input, "S3Uri");
+            if text(input, "S3DataType") == Some("ManifestFile") {
+                for object in batch::listed(self.s3, &uri).await? {
+                    let content = storage::read(self.s3, &object).await?;
+                    files.push(String::from_utf8_lossy(&content).into_owned());
+                }
+                continue;
+            }
             let (bucket, _) = storage::parse(&uri)?;
             for key in storage::list(self.s3, &uri).await? {
                 let content = storage::read(self.s3, &format!("s3://{bucket}/{key}")).await?;
@@ -298,6 +305,15 @@ impl Job<'_> {
 enum Data {
     Captured(Records),
     Table(Table),
+}
+
+/// Files of CSV as one; a header is in each of them.
+fn joined(files: &[String], header: bool) -> String {
+    let rows = files.iter().enumerate().map(|(index, file)| {
+        let rest = file.split_once('\n').map_or("", |(_, rest)| rest);
+        if header && index > 0 { rest } else { file }
+    });
+    rows.collect::<Vec<_>>().join("\n")
 }
 
 /// Whether a path is another or lies below it.

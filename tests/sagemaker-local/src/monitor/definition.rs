@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::batch;
 use crate::arn;
 use crate::errors::ApiError;
 use crate::json::{list, pick, required, text, without};
@@ -87,12 +88,7 @@ pub(crate) fn create(
         sources.get("EndpointInput"),
         sources.get("BatchTransformInput"),
     ) {
-        (Some(_), None) => {}
-        (None, Some(_)) => {
-            return Err(ApiError::unsupported(
-                "monitoring of batch transform jobs (BatchTransformInput)",
-            ));
-        }
+        (Some(_), None) | (None, Some(_)) => {}
         _ => {
             return Err(ApiError::validation(
                 "Exactly one of EndpointInput and BatchTransformInput must be specified.",
@@ -197,7 +193,7 @@ fn endpoint_input(kind: Kind, body: &Map<String, Value>) -> Option<&Value> {
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     kind: Kind,
-    /// `EndpointInput`.
+    /// `EndpointInput`, else `BatchTransformInput`.
     pub(crate) input: Value,
     /// `S3Output`.
     output: Value,
@@ -219,7 +215,7 @@ pub(crate) struct Run<'a> {
     /// The data's first and last moment.
     pub(crate) window: (Moment, Moment),
     pub(crate) scheduled: Moment,
-    /// Folders in S3 that have data.
+    /// Folders in S3 that have data; of batch transform, manifests.
     pub(crate) captured: &'a [String],
     pub(crate) ground_truth: &'a [String],
 }
@@ -228,17 +224,14 @@ const GROUND_TRUTH: &str = "/opt/ml/processing/groundtruth";
 
 impl Plan {
     /// From a schedule's config; `None` if it names a definition that is gone, or one without an
-    /// endpoint or an output.
+    /// input or an output.
     pub(crate) fn of(world: &World, kind: Kind, config: &Value) -> Option<Self> {
         const COMMON: [&str; 3] = ["RoleArn", "NetworkConfig", "StoppingCondition"];
         if let Some(inline) = config.get("MonitoringJobDefinition") {
             let outputs = list(&inline["MonitoringOutputConfig"], "MonitoringOutputs");
             return Some(Self {
                 kind,
-                input: list(inline, "MonitoringInputs")
-                    .first()?
-                    .get("EndpointInput")?
-                    .clone(),
+                input: source_of(list(inline, "MonitoringInputs").first()?)?,
                 output: outputs.first()?.get("S3Output")?.clone(),
                 baseline: inline["BaselineConfig"].clone(),
                 app: inline["MonitoringAppSpecification"].clone(),
@@ -259,7 +252,7 @@ impl Plan {
         let (app, input) = (part("AppSpecification"), part("JobInput"));
         Some(Self {
             kind,
-            input: input.get("EndpointInput")?.clone(),
+            input: source_of(&input)?,
             output: list(&part("JobOutputConfig"), "MonitoringOutputs")
                 .first()?
                 .get("S3Output")?
@@ -275,8 +268,9 @@ impl Plan {
         })
     }
 
-    pub(crate) fn endpoint(&self) -> String {
-        required(&self.input, "EndpointName")
+    /// The endpoint whose data is looked at; none for batch transform.
+    pub(crate) fn endpoint(&self) -> Option<String> {
+        text(&self.input, "EndpointName").map(str::to_owned)
     }
 
     /// How long a job may run.
@@ -294,6 +288,9 @@ impl Plan {
         if !processing::is_analyzer(&image) {
             return Some(processing::refusal(&image));
         }
+        if self.endpoint().is_none() && self.kind != Kind::DataQuality {
+            return Some(format!("{} of batch transform jobs", self.kind.name()));
+        }
         let missing = [
             (&self.app, "RecordPreprocessorSourceUri"),
             (&self.input, "ExcludeFeaturesAttribute"),
@@ -308,13 +305,10 @@ impl Plan {
     /// The folder in S3 that a run's results go to: `<output>/<endpoint>/<schedule>/yyyy/mm/dd/hh`.
     pub(crate) fn folder(&self, run: &Run<'_>) -> String {
         let output = required(&self.output, "S3Uri");
-        format!(
-            "{}/{}/{}/{}",
-            output.trim_end_matches('/'),
-            self.endpoint(),
-            run.schedule,
-            run.scheduled.hour_folder()
-        )
+        let endpoint = self.endpoint().map(|name| name + "/").unwrap_or_default();
+        let output = output.trim_end_matches('/');
+        let hour = run.scheduled.hour_folder();
+        format!("{output}/{endpoint}{}/{hour}", run.schedule)
     }
 
     /// The processing job of a run, as Model Monitor would create it.
@@ -348,9 +342,13 @@ impl Plan {
 
     /// The environment ("Container contract inputs").
     fn variables(&self, run: &Run<'_>) -> Value {
-        let format = json!({"sagemakerCaptureJson": {
-            "captureIndexNames": ["endpointInput", "endpointOutput"],
-        }});
+        let endpoint = self.endpoint();
+        let format = match endpoint {
+            Some(_) => json!({"sagemakerCaptureJson": {
+                "captureIndexNames": ["endpointInput", "endpointOutput"],
+            }}),
+            None => batch::dataset_format(&self.input),
+        };
         let mut variables = json!({
             "analysis_type": self.kind.analysis(),
             "dataset_format": format.to_string(),
@@ -359,9 +357,11 @@ impl Plan {
             "start_time": run.window.0.iso_seconds(),
             "end_time": run.window.1.iso_seconds(),
             "publish_cloudwatch_metrics": "Enabled",
-            "sagemaker_endpoint_name": self.endpoint(),
             "sagemaker_monitoring_schedule_name": run.schedule,
         });
+        if let Some(endpoint) = endpoint {
+            variables["sagemaker_endpoint_name"] = json!(endpoint);
+        }
         for (variable, holder, member) in [
             ("inference_attribute", &self.input, "InferenceAttribute"),
             ("probability_attribute", &self.input, "ProbabilityAttribute"),
@@ -398,6 +398,10 @@ impl Plan {
             .into_iter()
             .map(|(variable, uri, folder)| source(variable, uri, folder))
             .collect();
+        if self.endpoint().is_none() {
+            sources.extend(batch::sources(&self.input, run.captured));
+            return sources;
+        }
         let local = required(&self.input, "LocalPath");
         for (index, folder) in run.captured.iter().enumerate() {
             // Endpoint, variant, year, month, day, hour.
@@ -440,6 +444,11 @@ impl Plan {
         });
         statistics.into_iter().chain(constraints).collect()
     }
+}
+
+fn source_of(inputs: &Value) -> Option<Value> {
+    let input = inputs.get("EndpointInput");
+    input.or_else(|| inputs.get("BatchTransformInput")).cloned()
 }
 
 fn source(name: &str, uri: &str, path: &str) -> Value {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::definition::{Kind, Plan, Run};
-use super::{schedule, timing};
+use super::{batch, schedule, timing};
 use crate::app::{App, Working};
 use crate::json::text;
 use crate::moment::{Moment, Span};
@@ -153,11 +153,11 @@ pub(crate) fn begin(app: &Arc<App>, name: &str, generation: u64, at: Moment) {
         if let Some(next) = schedule.timing.next(at) {
             schedule::put_down(&mut world, &schedule, next);
         }
-        let endpoint = schedule
-            .endpoint
-            .as_ref()
-            .and_then(|endpoint| world.endpoints.get(endpoint));
-        if endpoint.is_none_or(|endpoint| endpoint.capture.is_none()) {
+        let captures = |endpoint: &String| {
+            let endpoint = world.endpoints.get(endpoint);
+            endpoint.is_some_and(|endpoint| endpoint.capture.is_some())
+        };
+        if !schedule.endpoint.as_ref().is_none_or(captures) {
             tracing::debug!(
                 schedule = name,
                 "no execution: its endpoint captures no data"
@@ -280,7 +280,9 @@ async fn prepare(app: &Arc<App>, name: &str, at: Moment) -> Result<Job, String> 
             &plan.input,
             at,
         );
-        let captured = capture_folders(&world, &plan.endpoint(), window);
+        let captured = plan
+            .endpoint()
+            .map(|endpoint| capture_folders(&world, &endpoint, window));
         // Labels are filed by when they were learned, which may be as late as now.
         let truth: Option<Vec<String>> = plan.ground_truth.as_ref().map(|uri| {
             let uri = uri.trim_end_matches('/');
@@ -290,7 +292,10 @@ async fn prepare(app: &Arc<App>, name: &str, at: Moment) -> Result<Job, String> 
         });
         (plan, window, captured, truth)
     };
-    let captured = with_data(app, captured).await?;
+    let captured = match captured {
+        Some(folders) => with_data(app, folders).await?,
+        None => batch::manifests(app, &plan.input, window).await?,
+    };
     let ground_truth = match truth {
         Some(folders) => Some(with_data(app, folders).await?),
         None => None,
@@ -340,7 +345,7 @@ fn capture_folders(world: &World, name: &str, window: (Moment, Moment)) -> Vec<S
 }
 
 /// The hours that a time has a part in.
-fn hours(start: Moment, end: Moment) -> impl Iterator<Item = Moment> {
+pub(super) fn hours(start: Moment, end: Moment) -> impl Iterator<Item = Moment> {
     let first = start.as_millis().div_euclid(HOUR.as_millis());
     let until = (end.as_millis() - 1).div_euclid(HOUR.as_millis());
     (first..=until).map(|hour| Moment::from_millis(hour * HOUR.as_millis()))

@@ -282,7 +282,7 @@ fn read(world: &mut World, config: &Value) -> Result<Read, ApiError> {
     }
     Ok(Read {
         kind,
-        endpoint: plan.map(|plan| plan.endpoint()),
+        endpoint: plan.and_then(|plan| plan.endpoint()),
         config,
         timing,
     })

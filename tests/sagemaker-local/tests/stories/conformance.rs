@@ -234,6 +234,27 @@ fn definitions() -> [(&'static str, Value); 4] {
     ]
 }
 
+/// The same definition, looking at what batch transform captured.
+async fn batch_monitoring(emulator: &Emulator, inline: &Value) {
+    let mut config = inline.clone();
+    config["MonitoringJobDefinition"]["MonitoringInputs"] = json!([{"BatchTransformInput": {
+        "DataCapturedDestinationS3Uri": "s3://bucket/captured", "LocalPath": "/opt/ml/processing/input",
+        "DatasetFormat": {"Csv": {"Header": true}}}}]);
+    config["ScheduleConfig"] = json!({"ScheduleExpression": "cron(0 * ? * * *)"});
+    let schedule = json!({"MonitoringScheduleName": "batch", "MonitoringScheduleConfig": config});
+    emulator.ok("CreateMonitoringSchedule", schedule).await;
+    let order = json!({"schedule": "batch", "violations": [{"feature_name": "age",
+        "constraint_check_type": "baseline_drift_check", "description": "d"}]});
+    let reported = emulator.admin("violation", order).await;
+    let job = json!({"ProcessingJobName": reported["processing_job"]});
+    emulator.ok("DescribeProcessingJob", job).await;
+    let name = json!({"MonitoringScheduleName": "batch"});
+    emulator
+        .ok("DescribeMonitoringSchedule", name.clone())
+        .await;
+    emulator.ok("ListMonitoringExecutions", name).await;
+}
+
 async fn monitoring(emulator: &Emulator) {
     let resources = json!({"ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 10}});
     let output = json!({"MonitoringOutputs": [{"S3Output": {"S3Uri": "s3://bucket/monitor", "LocalPath": "/opt/ml/processing/output"}}]});
@@ -286,11 +307,13 @@ async fn monitoring(emulator: &Emulator) {
     for order in [
         json!({"schedule": "hourly", "violations": [finding]}),
         json!({"schedule": "hourly", "failure": "lost"}),
+        json!({"schedule": "hourly", "report": "{"}),
     ] {
         let reported = emulator.admin("violation", order).await;
         let job = json!({"ProcessingJobName": reported["processing_job"]});
         emulator.ok("DescribeProcessingJob", job).await;
     }
+    batch_monitoring(emulator, &inline).await;
     // An execution of its own, which fails: nothing is captured as this image could analyze it.
     emulator.advance(2 * 3600).await;
     let name = json!({"MonitoringScheduleName": "hourly"});

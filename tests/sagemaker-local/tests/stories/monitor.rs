@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{Emulator, Moto, ROLE};
 
 mod api;
+mod batch;
 mod drift;
 
 const ANALYZER: &str =
