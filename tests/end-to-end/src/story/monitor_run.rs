@@ -53,7 +53,7 @@ impl Story {
         let run = MonitorRun::read(clients, job.rsplit('/').next().unwrap_or(&job)).await?;
         self.say(
             "monitor",
-            &format!("{} requests of an hour: {}", run.requests, run.in_words()),
+            &format!("{} captured requests: {}", run.requests, run.in_words()),
         )
         .await?;
         self.report.monitoring.push(run.clone());
