@@ -9,6 +9,7 @@ mod error;
 mod form;
 mod guard;
 mod monitor;
+mod preflight;
 mod read;
 mod schema;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use monitor::{
     CloneRetrain, EventRetrain, Monitor, OnAlarm, OnDrift, OnFinding, PipelineRetrain, Reaction,
     Retrain, TEMPLATE_NAMES,
 };
+pub use preflight::Preflight;
 pub use read::parse;
 pub use schema::schema;
 
@@ -44,6 +46,9 @@ pub struct Policy {
     /// Whose approval counts, if a person approves.
     #[serde(default, skip_serializing_if = "Approvers::are_anyone")]
     pub approval: Approvers,
+    /// What a version's artifact and image must be, beyond what `SageMaker` asks.
+    #[serde(default, skip_serializing_if = "Preflight::is_default")]
+    pub preflight: Preflight,
     /// What a first version needs to serve and can't inherit from a champion.
     #[serde(default)]
     pub serve: Serve,

@@ -13,6 +13,7 @@ use crate::name::{PackageVersion, StageName};
 use crate::notice::Severity;
 use crate::observe;
 use crate::pipeline::{NewerApproval, Stage};
+use crate::retrain::Lost;
 use crate::rollout::{
     Cause, Moves, Phase, Reason, Rollout, Start, done, needs_to_start, roll_back, start,
 };
@@ -84,7 +85,13 @@ pub(crate) fn start_what_waits(case: &Case<'_>, decision: &mut Decision) {
             }
             Start::Refused(note) => {
                 decision.head.waiting.remove(&stage.name);
+                let why = note.tell.is_some().then(|| note.draft.why.clone());
                 decision.notes.push(*note);
+                if let Some(why) = why.filter(|_| !waiting.urgent) {
+                    let end = "was not rolled out";
+                    let lost = Lost::of(&waiting.candidate, &stage.endpoint, end, &why);
+                    lost.into_iter().for_each(|lost| lost.tell(decision));
+                }
             }
             Start::Started(rollout, effects, note) => {
                 decision.head.waiting.remove(&stage.name);
@@ -345,6 +352,13 @@ fn end(case: &Case<'_>, rollout: Rollout, decision: &mut Decision) {
                 head.remember_approval(version, Approval::Rejected, case.now);
                 head.votes.remove(&version);
                 head.gated.remove(&version);
+            }
+            if let Phase::RolledBack { why } = &rollout.phase
+                && !rollout.urgent
+            {
+                let end = "was taken back";
+                let lost = Lost::of(&rollout.candidate, &rollout.endpoint, end, &why.sentence);
+                lost.into_iter().for_each(|lost| lost.tell(decision));
             }
             replace_rejected_champion(case, &rollout, decision);
         }

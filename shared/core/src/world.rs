@@ -11,6 +11,7 @@ use std::future::Future;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::artifact::Artifact;
 use crate::event::{Approval, EndpointStatus, JobStatus};
 use crate::evidence::Counts;
 use crate::gate::Metrics;
@@ -98,6 +99,11 @@ pub enum Question {
     Data {
         /// The URIs, in the order of the answer.
         uris: Vec<String>,
+    },
+    /// The object that a version's artifact is, or any other (`HeadObject`, `HeadBucket`).
+    Artifact {
+        /// Its `s3://` URI.
+        uri: String,
     },
     /// The packages of a group, made since `since`, that hold this artifact (`ModelDataUrl`).
     PackagesOf {
@@ -201,6 +207,8 @@ pub enum Answer {
     Packages(Vec<Package>),
     /// What lies in S3.
     Data(Vec<DataSource>),
+    /// What is at an S3 URI.
+    Artifact(Box<Artifact>),
     /// An endpoint.
     Endpoint(Box<Endpoint>),
     /// An endpoint config.

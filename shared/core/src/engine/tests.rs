@@ -14,6 +14,8 @@ mod judging;
 mod memory;
 mod observe;
 mod origin;
+mod preflight;
+mod remains;
 mod retraining;
 mod reviewed;
 mod slow;

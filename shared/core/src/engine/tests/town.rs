@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::artifact::{Artifact, Found, Object};
 use crate::event::{Approval, EndpointStatus, JobStatus};
 use crate::evidence::Counts;
 use crate::name::{
@@ -79,11 +80,30 @@ pub(super) struct State {
     pub(super) requests: Vec<RetrainingRequest>,
     /// Objects in S3.
     pub(super) objects: BTreeMap<String, String>,
+    /// Artifacts that are not as they were made.
+    pub(super) artifacts: BTreeMap<String, Artifact>,
     /// Monitoring schedules.
     pub(super) monitors: BTreeMap<ScheduleName, MonitoringSchedule>,
     /// How many questions were asked.
     pub(super) asked: u32,
     pub(super) faults: Faults,
+}
+
+impl State {
+    /// An artifact as it was made, unless a test says otherwise.
+    pub(super) fn artifact(&self, uri: &str) -> Artifact {
+        let as_made = || Artifact {
+            uri: uri.to_owned(),
+            region: Some("us-east-1".to_owned()),
+            found: Found::Object(Object {
+                etag: token(uri),
+                bytes: 1_024,
+                version: None,
+                kms_key: None,
+            }),
+        };
+        self.artifacts.get(uri).cloned().unwrap_or_else(as_made)
+    }
 }
 
 pub(super) struct Town(pub(super) Mutex<State>);
@@ -120,6 +140,7 @@ impl Town {
             clones: Vec::new(),
             requests: Vec::new(),
             objects: BTreeMap::new(),
+            artifacts: BTreeMap::new(),
             monitors: BTreeMap::new(),
             faults: Faults::default(),
             asked: 0,
@@ -439,6 +460,7 @@ impl World for Town {
                 })
             }
             Question::Model { .. } => Answer::Missing,
+            Question::Artifact { uri } => Answer::Artifact(Box::new(state.artifact(uri))),
         })
     }
 
