@@ -17,6 +17,7 @@ mod explain;
 mod history;
 mod lineage;
 mod policy_file;
+mod preflight;
 mod probe;
 mod redrive;
 mod render;

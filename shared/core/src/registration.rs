@@ -222,7 +222,14 @@ fn gate(case: &Case<'_>, job: &TrainingJob, decision: &mut Decision) {
         .and_then(|p| p.first())
         .filter(|_| !Mutation::RegisterAgain.is_on());
     if let Some(ancestry) = &ancestry {
-        retrained(job, ancestry, registered_elsewhere, approval, &why, decision);
+        retrained(
+            job,
+            ancestry,
+            registered_elsewhere,
+            approval,
+            &why,
+            decision,
+        );
     }
     if case.observes() {
         let note = would_register(job, approval, &why, registered_elsewhere);

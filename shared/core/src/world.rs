@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::Artifact;
+use crate::audit::Anchors;
 use crate::event::{Approval, EndpointStatus, JobStatus};
 use crate::evidence::Counts;
 use crate::gate::Metrics;
@@ -30,6 +31,16 @@ pub trait World: Sync {
 
     /// Does an effect. Doing it again, or after somebody else did the same, is success.
     fn perform(&self, effect: &Effect) -> impl Future<Output = Result<Outcome, WorldError>> + Send;
+
+    /// Keeps the ends of all audit trails where nobody can write over them; once an hour, and the
+    /// same hour again is success. A world without such a place keeps nothing.
+    fn keep_anchors(
+        &self,
+        anchors: &Anchors,
+    ) -> impl Future<Output = Result<(), WorldError>> + Send {
+        let _ = anchors;
+        std::future::ready(Ok(()))
+    }
 
     /// Whether there is time to look after one more pipeline. Where there is none, every call fails
     /// as [`WorldErrorKind::Unavailable`].

@@ -151,10 +151,7 @@ fn an_artifact_that_was_written_again_is_not_what_was_approved() {
 #[test]
 fn the_region_of_an_image_is_in_its_registrys_name() {
     for (image, region) in [
-        (
-            "1.dkr.ecr.us-west-2.amazonaws.com/a/b:1",
-            Some("us-west-2"),
-        ),
+        ("1.dkr.ecr.us-west-2.amazonaws.com/a/b:1", Some("us-west-2")),
         (
             "1.dkr.ecr.cn-north-1.amazonaws.com.cn/a",
             Some("cn-north-1"),

@@ -10,7 +10,12 @@ use crate::observe;
 use crate::world::{Package, TrainingJob};
 
 /// Remembers in observe mode that the job was gated and told of.
-pub(super) fn note_gated(record: JobRecord, note: Note, elsewhere: Option<&Package>, decision: &mut Decision) {
+pub(super) fn note_gated(
+    record: JobRecord,
+    note: Note,
+    elsewhere: Option<&Package>,
+    decision: &mut Decision,
+) {
     decision.notes.push(note);
     let package = elsewhere.map(|p| (p.arn.clone(), p.version));
     decision.jobs.push(JobRecord { package, ..record });

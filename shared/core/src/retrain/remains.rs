@@ -71,7 +71,8 @@ impl<'a> Lost<'a> {
         );
         let next = "What serves stays, and what led to the retraining remains. Look at the data, \
                     the features or the thresholds.";
-        let model = version.map_or_else(|| "model".to_owned(), |version| format!("model {version}"));
+        let model =
+            version.map_or_else(|| "model".to_owned(), |version| format!("model {version}"));
         let headline = format!(
             "Drift remains on {endpoint}: the retrained {model} {}",
             self.end

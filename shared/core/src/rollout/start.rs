@@ -257,9 +257,9 @@ fn refuse_by(
 ) -> Start {
     Start::Refused(Box::new(
         Note::new(What::RolloutFailed, why.clone(), facts)
-        .version(candidate.version)
-        .endpoint(&stage.endpoint)
-        .tell(Severity::Action, headline, vec![why]),
+            .version(candidate.version)
+            .endpoint(&stage.endpoint)
+            .tell(Severity::Action, headline, vec![why]),
     ))
 }
 

@@ -125,7 +125,7 @@ async fn one_that_others_registered_is_known_by_its_job() {
 
 #[tokio::test]
 async fn one_that_can_not_be_served_is_told_once() {
-    let mut story = retrained(&manual(), 0.97).await;
+    let mut story = retrained(POLICY, 0.97).await;
     let artifact = {
         let mut state = story.town.0.lock().unwrap();
         let uri = state.packages[1].artifacts[0].clone();
@@ -134,7 +134,6 @@ async fn one_that_can_not_be_served_is_told_once() {
         state.artifacts.insert(uri, artifact.clone());
         artifact
     };
-    story.town.set_approval(2, Approval::Approved);
     story.package(2).await;
     story.until_quiet().await;
     assert_eq!(story.champion(), 1);

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::artifact::{Artifact, Found, Object};
+use crate::audit::Anchors;
 use crate::event::{Approval, EndpointStatus, JobStatus};
 use crate::evidence::Counts;
 use crate::name::{
@@ -86,6 +87,8 @@ pub(super) struct State {
     pub(super) monitors: BTreeMap<ScheduleName, MonitoringSchedule>,
     /// How many questions were asked.
     pub(super) asked: u32,
+    /// What was anchored, by key.
+    pub(super) anchors: BTreeMap<String, Anchors>,
     pub(super) faults: Faults,
 }
 
@@ -144,6 +147,7 @@ impl Town {
             monitors: BTreeMap::new(),
             faults: Faults::default(),
             asked: 0,
+            anchors: BTreeMap::new(),
         }))
     }
 
@@ -462,6 +466,14 @@ impl World for Town {
             Question::Model { .. } => Answer::Missing,
             Question::Artifact { uri } => Answer::Artifact(Box::new(state.artifact(uri))),
         })
+    }
+
+    async fn keep_anchors(&self, anchors: &Anchors) -> Result<(), WorldError> {
+        let mut state = self.0.lock().unwrap();
+        Self::fault(&mut state, "PutObject")?;
+        let kept = state.anchors.entry(anchors.key());
+        kept.or_insert_with(|| anchors.clone());
+        Ok(())
     }
 
     // One arm per effect.
