@@ -7,6 +7,7 @@ use crate::event::Approval;
 use crate::name::JobName;
 use crate::notice::Notice;
 use crate::pipeline;
+use crate::world::WorldErrorKind;
 
 /// A story whose policy demands this of artifacts and images, and whose first version serves.
 async fn demanding(preflight: &str) -> Story {
@@ -152,6 +153,28 @@ async fn a_policy_may_ship_what_was_written_again() {
     story.until_quiet().await;
     assert_eq!(story.champion(), 2);
     story.check();
+}
+
+#[tokio::test]
+async fn what_sagemaker_says_of_the_artifact_is_told_in_its_own_words() {
+    let mut story = Story::begin().await;
+    story.deploy_first().await;
+    trained(&mut story, "train-2", None).await;
+    // CreateModel is where SageMaker finds that the role may not read it.
+    let fault = ("CreateModel", (1, WorldErrorKind::Refused));
+    story.town.0.lock().unwrap().faults.calls.extend([fault]);
+    let deployments = story.town.0.lock().unwrap().deployments.len();
+    story.package(2).await;
+    story.until_quiet().await;
+    let told = last_notice(&story, "v2 was rolled back on fraud-prod").text();
+    assert!(
+        told.contains("AWS refused CreateModel: as the test says"),
+        "{told}"
+    );
+    assert!(told.contains("v2 keeps its approval"), "{told}");
+    let now = story.town.0.lock().unwrap().deployments.len();
+    assert_eq!(now, deployments, "the endpoint was not touched");
+    assert_eq!(story.champion(), 1);
 }
 
 #[tokio::test]
