@@ -51,11 +51,10 @@ pub(crate) async fn account(
     let asked = aws_sdk_sts::Client::new(&config)
         .get_caller_identity()
         .send();
-    let late = || Err("AWS took too long".to_owned());
     Some(match tokio::time::timeout(longest, asked).await {
         Ok(Ok(found)) => found.account.ok_or_else(|| "AWS names none".to_owned()),
         Ok(Err(error)) => Err(aws_sdk_sts::error::DisplayErrorContext(error).to_string()),
-        Err(_) => late(),
+        Err(_) => Err("AWS took too long".to_owned()),
     })
 }
 
