@@ -209,8 +209,7 @@ fn finding(
     match (region, found) {
         (Some(there), _) if there != *region_here => warning(
             format!("the bucket of {uri} is in {there} and the endpoints in {region_here}"),
-            "use a bucket of the endpoints' region: SageMaker reads no other, and transfer between \
-             regions is paid for",
+            "use a bucket of the endpoints' region: SageMaker and Tidegate ask S3 there alone",
         ),
         (_, Found::Object(_)) => None,
         (None, Found::Missing) => warning(

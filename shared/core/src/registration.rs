@@ -155,9 +155,9 @@ fn unusable(job: &TrainingJob, what: &str, why: String, decision: &mut Decision)
 }
 
 /// A job that ended well and has nothing to serve. One that failed is told as the retraining's end.
-fn unservable(job: &TrainingJob, what: &str, why: String, decision: &mut Decision) {
+fn unservable(job: &TrainingJob, what: &str, why: &str, decision: &mut Decision) {
     let ancestry = retrain::ancestry(&decision.head, job);
-    unusable(job, what, why.clone(), decision);
+    unusable(job, what, why.to_owned(), decision);
     if let Some(ancestry) = ancestry {
         let lost = Lost {
             finding: &ancestry.finding,
@@ -165,7 +165,7 @@ fn unservable(job: &TrainingJob, what: &str, why: String, decision: &mut Decisio
             version: None,
             endpoint: &ancestry.endpoint,
             end: "was not registered",
-            why: &why,
+            why,
         };
         lost.tell(decision);
     }
@@ -176,12 +176,12 @@ fn gate(case: &Case<'_>, job: &TrainingJob, decision: &mut Decision) {
         return unservable(
             job,
             "has no model",
-            "It is Completed, but SageMaker names no artifact of it.".to_owned(),
+            "It is Completed, but SageMaker names no artifact of it.",
             decision,
         );
     };
     let Some(image) = own_image(case, job).or_else(|| champion_image(case).ok().flatten()) else {
-        return unservable(job, "has no image to serve it", no_image(job), decision);
+        return unservable(job, "has no image to serve it", &no_image(job), decision);
     };
     let policy = case.policy();
     let Verdict {

@@ -28,7 +28,7 @@ mod start;
 pub use start::{Retraining, Run};
 
 pub(crate) use ancestry::{Ancestry, FINDING_KEY, PARENT_KEY, ancestry};
-pub(crate) use remains::{Lost, finding_of, remember_model};
+pub(crate) use remains::{Lost, finding_of, lost, remember_model};
 
 pub(crate) use follow::{
     could_not_start, execution_needs, follow, is_own_job, job_ended, needs, started,

@@ -13,7 +13,7 @@ use crate::name::{PackageVersion, StageName};
 use crate::notice::Severity;
 use crate::observe;
 use crate::pipeline::{NewerApproval, Stage};
-use crate::retrain::Lost;
+use crate::retrain::lost;
 use crate::rollout::{
     Cause, Moves, Phase, Reason, Rollout, Start, done, needs_to_start, roll_back, start,
 };
@@ -89,8 +89,7 @@ pub(crate) fn start_what_waits(case: &Case<'_>, decision: &mut Decision) {
                 decision.notes.push(*note);
                 if let Some(why) = why.filter(|_| !waiting.urgent) {
                     let end = "was not rolled out";
-                    let lost = Lost::of(&waiting.candidate, &stage.endpoint, end, &why);
-                    lost.into_iter().for_each(|lost| lost.tell(decision));
+                    lost(&waiting.candidate, &stage.endpoint, end, &why, decision);
                 }
             }
             Start::Started(rollout, effects, note) => {
@@ -356,9 +355,14 @@ fn end(case: &Case<'_>, rollout: Rollout, decision: &mut Decision) {
             if let Phase::RolledBack { why } = &rollout.phase
                 && !rollout.urgent
             {
-                let end = "was taken back";
-                let lost = Lost::of(&rollout.candidate, &rollout.endpoint, end, &why.sentence);
-                lost.into_iter().for_each(|lost| lost.tell(decision));
+                let (candidate, why) = (&rollout.candidate, &why.sentence);
+                lost(
+                    candidate,
+                    &rollout.endpoint,
+                    "was taken back",
+                    why,
+                    decision,
+                );
             }
             replace_rejected_champion(case, &rollout, decision);
         }

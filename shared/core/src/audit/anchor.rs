@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Hash, Tip};
 use crate::name::GroupName;
@@ -52,23 +52,14 @@ impl Anchors {
 
     /// A line of JSON for each.
     pub fn lines(&self) -> String {
-        #[derive(Serialize)]
-        struct Line<'a> {
-            message: &'static str,
-            at: Timestamp,
-            group: &'a GroupName,
-            n: u64,
-            hash: &'a Hash,
-        }
         let line = |(group, tip): &(GroupName, Tip)| {
-            let line = Line {
-                message: ANCHOR,
-                at: self.at,
-                group,
-                n: tip.n,
-                hash: &tip.hash,
-            };
-            let line = serde_json::to_string(&line).expect("texts and numbers can be JSON");
+            let line = json!({
+                "message": ANCHOR,
+                "at": self.at,
+                "group": group,
+                "n": tip.n,
+                "hash": tip.hash,
+            });
             format!("{line}\n")
         };
         self.ends.iter().map(line).collect()

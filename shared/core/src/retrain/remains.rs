@@ -31,24 +31,28 @@ pub(crate) struct Lost<'a> {
     pub(crate) why: &'a str,
 }
 
-impl<'a> Lost<'a> {
-    /// A candidate that is lost, if it was trained because of a finding.
-    pub(crate) fn of(
-        candidate: &'a Candidate,
-        endpoint: &'a EndpointName,
-        end: &'static str,
-        why: &'a str,
-    ) -> Option<Self> {
-        Some(Self {
-            finding: candidate.finding.as_deref()?,
+/// Tells people of a candidate that is lost, if it was trained because of a finding.
+pub(crate) fn lost(
+    candidate: &Candidate,
+    endpoint: &EndpointName,
+    end: &'static str,
+    why: &str,
+    decision: &mut Decision,
+) {
+    if let Some(finding) = &candidate.finding {
+        let lost = Lost {
+            finding,
             job: candidate.job.as_deref(),
             version: Some(candidate.version),
             endpoint,
             end,
             why,
-        })
+        };
+        lost.tell(decision);
     }
+}
 
+impl Lost<'_> {
     /// Tells people that what led to the retraining remains, once.
     pub(crate) fn tell(self, decision: &mut Decision) {
         let head = &mut decision.head;

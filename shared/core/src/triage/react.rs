@@ -20,7 +20,7 @@ use crate::head::{Champion, Waiting};
 use crate::notice::Severity;
 use crate::observe;
 use crate::pipeline::{OnFinding, Reaction, Stage};
-use crate::retrain::{self, Lost};
+use crate::retrain;
 use crate::turn::enqueue;
 use crate::world::Question;
 
@@ -187,8 +187,8 @@ fn give_way(
             vec![line, left],
         ),
     );
-    let lost = Lost::of(&champion.candidate, endpoint, "gave way", &found.sentence);
-    lost.into_iter().for_each(|lost| lost.tell(decision));
+    let candidate = &champion.candidate;
+    retrain::lost(candidate, endpoint, "gave way", &found.sentence, decision);
     // The way back counts as an approval of now: it is newer than what it replaces.
     let waiting = Waiting {
         candidate: Candidate {
