@@ -211,7 +211,6 @@ fn finding(
             format!("the bucket of {uri} is in {there} and the endpoints in {region_here}"),
             "use a bucket of the endpoints' region: SageMaker and Tidegate ask S3 there alone",
         ),
-        (_, Found::Object(_)) => None,
         (None, Found::Missing) => warning(
             format!("there is no bucket {}", bucket(uri)),
             "make it, or correct its name",
@@ -221,7 +220,7 @@ fn finding(
             "put it there before the next version comes: without it every rollout ends at its smoke \
              requests",
         ),
-        (Some(_), Found::Missing) => None,
+        (_, Found::Object(_)) | (Some(_), Found::Missing) => None,
         (_, Found::Unseen { why }) => Some(unseen(why)),
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Serialize;
-use tidegate_core::audit::{Anchor, Entry, Hash, anchors_in};
+use tidegate_core::audit::{Anchor, Entry, anchors_in};
 use tidegate_core::name::GroupName;
 
 use super::Break;
@@ -20,8 +20,8 @@ const LARGEST: u64 = 256 * 1024 * 1024;
 /// What was anchored of each group.
 #[derive(Debug, Default)]
 pub(super) struct Anchored {
-    /// Hashes by entry, with when the entry was the last one.
-    groups: BTreeMap<GroupName, BTreeMap<u64, Vec<(Hash, Option<Timestamp>)>>>,
+    /// Anchors by group and entry.
+    groups: BTreeMap<GroupName, BTreeMap<u64, Vec<Anchor>>>,
     seen: Seen,
 }
 
@@ -93,16 +93,20 @@ fn of_files(path: &Path) -> Result<Vec<Anchor>, Problem> {
 
 impl Anchored {
     fn of(place: &str, anchors: Vec<Anchor>) -> Self {
-        let mut anchored = Self::default();
-        anchored.seen.from = place.to_owned();
+        let mut anchored = Self {
+            seen: Seen {
+                from: place.to_owned(),
+                ..Seen::default()
+            },
+            ..Self::default()
+        };
         for anchor in anchors {
             anchored.seen.count += 1;
             anchored.seen.newest = anchored.seen.newest.max(anchor.at);
-            let entries = anchored.groups.entry(anchor.group).or_default();
+            let entries = anchored.groups.entry(anchor.group.clone()).or_default();
             // Before its first entry there is nothing of a trail to compare.
             if anchor.n > 0 {
-                let hashes = entries.entry(anchor.n).or_default();
-                hashes.push((anchor.hash, anchor.at));
+                entries.entry(anchor.n).or_default().push(anchor);
             }
         }
         anchored
@@ -124,12 +128,12 @@ impl Anchored {
 
     /// An entry that is not the one that was anchored.
     pub(super) fn differs(&self, group: &GroupName, entry: &Entry) -> Option<Break> {
-        let hashes = self.groups.get(group)?.get(&entry.n)?;
-        let (_, at) = hashes.iter().find(|(hash, _)| *hash != entry.hash)?;
+        let anchors = self.groups.get(group)?.get(&entry.n)?;
+        let other = anchors.iter().find(|anchor| anchor.hash != entry.hash)?;
         let how = format!(
             "entry {} is not the one that was anchored{}: the trail was rewritten since",
             entry.n,
-            when(*at)
+            when(other.at)
         );
         let entry = Some(entry.n);
         Some(Break { entry, how })
@@ -137,8 +141,8 @@ impl Anchored {
 
     /// An entry that was anchored, of a trail that ends before it.
     pub(super) fn beyond(&self, group: &GroupName, entries: u64) -> Option<Break> {
-        let (n, hashes) = self.groups.get(group)?.range(entries + 1..).next()?;
-        let at = hashes.first().and_then(|(_, at)| *at);
+        let (n, anchors) = self.groups.get(group)?.range(entries + 1..).next()?;
+        let at = anchors.first().and_then(|anchor| anchor.at);
         let how = format!(
             "entry {n} was anchored{} and is not there: the trail was cut off",
             when(at)

@@ -37,8 +37,9 @@ impl AwsWorld {
             Ok(found) => return Ok(found.bucket_region),
             Err(error) => error,
         };
-        let headers = error.raw_response().map(|response| response.headers());
-        if let Some(region) = headers.and_then(|headers| headers.get(REGION)) {
+        if let Some(response) = error.raw_response()
+            && let Some(region) = response.headers().get(REGION)
+        {
             return Ok(Some(region.to_owned()));
         }
         let failure = failed("HeadBucket")(error);
