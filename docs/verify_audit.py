@@ -2,7 +2,7 @@
 """Proves an export of Tidegate's audit trail, with Python's standard library alone.
 
     tidegate audit export > audit.jsonl
-    python3 verify_audit.py audit.jsonl [ANCHORS.jsonl ...]
+    python3 verify_audit.py audit.jsonl [--anchors ANCHORS ...]
 
 How the chain is made, so that you can write your own:
 
@@ -13,9 +13,11 @@ How the chain is made, so that you can write your own:
   lower-case hexadecimal digits, the body is the stored text to the letter.
 - The body is JSON and holds its number `n` and, as `prev`, the hash before it.
 
-ANCHORS are what housekeeping logs every hour: {"message": "audit anchor", "group": ..., "n": ...,
-"hash": ...}, as lines or as `aws logs filter-log-events` answers. They show a trail that was
-rewritten as a whole after they were logged.
+ANCHORS are files, or folders of files, with what housekeeping logs every hour and keeps in the bucket
+of anchors: {"message": "audit anchor", "group": ..., "n": ..., "hash": ...}, as lines or as
+`aws logs filter-log-events` answers. They show a trail that was rewritten as a whole, or cut off,
+after they were made. Export after you fetched them: an export that is older than an anchor lacks the
+entry that was anchored.
 
 Exit code: 0 if all is proven, 1 if something is broken, 2 if a file can't be read.
 """
@@ -96,6 +98,8 @@ class Trail:
     def anchor(self, anchor: dict) -> bool:
         """Compares an entry with what was logged of it; whether it is in this export."""
         found = self.hashes.get(anchor["n"])
+        if self.is_whole and anchor["n"] > (self.n or 0):
+            self.problems.append(f"entry {anchor['n']} was anchored and is not there: the trail was cut off")
         if found is not None and found != anchor["hash"]:
             self.problems.append(f"entry {anchor['n']} is not the one that was anchored: the trail was rewritten")
         return found is not None
@@ -129,7 +133,11 @@ def anchors(value):
 
 
 def read_anchors(path: str):
-    """The anchors of a file: one JSON document, or one a line."""
+    """The anchors of a file, one JSON document or one a line, or of all files in a folder."""
+    if Path(path).is_dir():
+        for file in sorted(file for file in Path(path).rglob("*") if file.is_file()):
+            yield from read_anchors(str(file))
+        return
     text = Path(path).read_text(encoding="utf-8")
     try:
         yield from anchors(json.loads(text))
@@ -170,7 +178,7 @@ if __name__ == "__main__":
         print(__doc__, file=sys.stderr)
         sys.exit(2)
     try:
-        sys.exit(main(*sys.argv[1:]))
+        sys.exit(main(*(argument for argument in sys.argv[1:] if argument != "--anchors")))
     except (OSError, ValueError, KeyError) as problem:
         print(f"can't be read: {problem}", file=sys.stderr)
         sys.exit(2)

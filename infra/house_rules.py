@@ -249,6 +249,34 @@ def the_ledger_is_safe(template):
                 yield f"{name}: must be rotated (EnableKeyRotation)"
 
 
+def anchors_stay(template):
+    """What is kept against a rewritten ledger can't be written over, and outlives the stack."""
+    guarded = {
+        _target(policy.get("Bucket"))
+        for _, policy in _of(template, "AWS::S3::BucketPolicy")
+        for statement in _list(policy["PolicyDocument"]["Statement"])
+        if statement.get("Effect") == "Deny"
+        and "s3:PutObject" in _list(statement.get("Action"))
+        and "s3:if-none-match" in statement.get("Condition", {}).get("Null", {})
+    }
+    for name, resource in template["Resources"].items():
+        if resource["Type"] != "AWS::S3::Bucket":
+            continue
+        bucket = resource["Properties"]
+        retention = bucket.get("ObjectLockConfiguration", {}).get("Rule", {}).get("DefaultRetention")
+        if bucket.get("ObjectLockEnabled") is not True or not retention:
+            yield f"{name}: needs Object Lock with a default retention"
+        if bucket.get("VersioningConfiguration", {}).get("Status") != "Enabled":
+            yield f"{name}: Object Lock needs versions"
+        if not all(bucket.get("PublicAccessBlockConfiguration", {"": False}).values()):
+            yield f"{name}: must block all public access"
+        for what in ("DeletionPolicy", "UpdateReplacePolicy"):
+            if resource.get(what) != "Retain":
+                yield f"{name}: {what} must be Retain: anchors outlive the stack"
+        if name not in guarded:
+            yield f"{name}: its policy must deny s3:PutObject without If-None-Match"
+
+
 def messages_are_encrypted(template):
     """Queues and topics hold events and notices, with names of models and people."""
     for kind in ("AWS::SQS::Queue", "AWS::SNS::Topic"):
@@ -292,6 +320,7 @@ RULES = (
     services_act_for_this_account,
     roles_take_the_boundary,
     the_ledger_is_safe,
+    anchors_stay,
     messages_are_encrypted,
     environments_hold_no_secret,
     silence_is_noticed,

@@ -150,6 +150,16 @@ class Breakage(unittest.TestCase):
         text = broken(r"(can't be read.\n    DeletionPolicy: )Retain", r"\1Delete")
         self.assert_found(text, "Key", "DeletionPolicy")
 
+    def test_anchors_that_could_be_deleted(self):
+        self.assert_found(broken(r"^      ObjectLockEnabled: true\n", ""), "AnchorBucket", "Object Lock")
+
+    def test_anchors_that_go_with_the_stack(self):
+        text = broken(r"(Condition: HasAnchors\n.*\n    DeletionPolicy: )Retain", r"\1Delete")
+        self.assert_found(text, "AnchorBucket", "DeletionPolicy")
+
+    def test_anchors_that_could_be_written_over(self):
+        self.assert_found(broken("s3:if-none-match", "s3:if-match"), "without If-None-Match")
+
     def test_a_queue_in_plain_text(self):
         text = broken(r"^      KmsMasterKeyId: !GetAtt Key.Arn\n(      MessageRetention)", r"\1")
         self.assert_found(text, "DeadLetters", "encrypted")

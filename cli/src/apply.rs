@@ -1,16 +1,18 @@
 //! `tidegate apply`: puts policies in force, all of them or, if one is invalid, none; then looks at
-//! their endpoints, to tell early what a rollout would stumble over.
+//! their endpoints and all else that they name, to tell early what a rollout would stumble over.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
+use futures_util::future::join;
 use jiff::Timestamp;
 use serde::Serialize;
 use tidegate_core::engine::{self, EngineError};
 use tidegate_core::ledger::Ledger as _;
 use tidegate_core::name::GroupName;
-use tidegate_core::pipeline::{self, Policy, PolicyErrors, Stage, Training};
+use tidegate_core::pipeline::{self, Policy, PolicyErrors, Training};
 
 use crate::answer::Answer;
 use crate::args;
@@ -18,6 +20,7 @@ use crate::commit;
 use crate::connect::{Connection, latest};
 use crate::error::{Exit, Problem};
 use crate::policy_file;
+use crate::preflight::{self, Here};
 use crate::probe::{self, Finding};
 use crate::render::{clean, count};
 
@@ -109,8 +112,8 @@ struct Mistake {
 struct File {
     report: FileReport,
     policy: Option<Policy>,
-    /// The stages of a policy that is in force now.
-    stages: Vec<Stage>,
+    /// A policy that is in force now.
+    in_force: Option<Policy>,
     /// The mistakes as a person reads them.
     complaint: String,
 }
@@ -134,7 +137,7 @@ impl File {
                 Self {
                     report,
                     policy: Some(policy),
-                    stages: Vec::new(),
+                    in_force: None,
                     complaint: String::new(),
                 }
             }
@@ -144,7 +147,7 @@ impl File {
                 Self {
                     report,
                     policy: None,
-                    stages: Vec::new(),
+                    in_force: None,
                     complaint: format!("{errors}\n"),
                 }
             }
@@ -255,14 +258,14 @@ async fn apply(files: &mut [File], args: &args::Apply, connection: &Connection) 
         let report = &mut file.report;
         let commit = args.commit.clone().or_else(|| commit::of(&report.file));
         let now = Timestamp::now();
-        let stages = policy.stages.clone();
+        let in_force = policy.clone();
         let applied = engine::apply(connection.ledger(), policy, &by, commit.as_deref(), now);
         // Boxed: it holds the policy several times.
         match Box::pin(applied).await {
             Ok(applied) => {
                 tracing::info!(file = %report.file.display(), group = %applied.group, version = applied.version, changed = applied.changed, "applied");
                 report.version = Some(applied.version);
-                file.stages = stages;
+                file.in_force = Some(in_force);
                 report.state = if applied.changed {
                     State::Applied
                 } else {
@@ -291,22 +294,46 @@ async fn probe(files: &mut [File], connection: &Connection) {
     let mut owners = Vec::new();
     let mut places = Vec::new();
     for (f, file) in files.iter().enumerate() {
-        for (place, stage) in file.stages.iter().enumerate() {
+        let stages = file.in_force.iter().flat_map(|policy| &policy.stages);
+        for (place, stage) in stages.enumerate() {
             owners.push(f);
             places.push((place, stage.clone()));
         }
     }
     let now = ledger_time(files, connection).await;
-    let found = probe::run(connection.world(), &places, now, probe::LONGEST).await;
+    let probed = probe::run(connection.world(), &places, now, probe::LONGEST);
+    let (found, named) = join(probed, look_at_names(files, connection)).await;
     for (owner, findings) in owners.into_iter().zip(found) {
         files[owner].report.warnings.extend(findings);
     }
+    for (file, findings) in files.iter_mut().zip(named) {
+        file.report.warnings.extend(findings);
+    }
+}
+
+/// Looks at what the policies that are in force now name beside their endpoints; a list for each file.
+async fn look_at_names(files: &[File], connection: &Connection) -> Vec<Vec<Finding>> {
+    let policies: Vec<&Policy> = files.iter().filter_map(|f| f.in_force.as_ref()).collect();
+    let here = Here {
+        region: connection.place().region.clone(),
+        account: preflight::account(&policies, probe::LONGEST).await,
+    };
+    let end = Instant::now() + probe::LONGEST;
+    let mut found = Vec::new();
+    for file in files {
+        let left = end.saturating_duration_since(Instant::now());
+        found.push(match &file.in_force {
+            Some(policy) => preflight::run(connection.world(), policy, &here, left).await,
+            None => Vec::new(),
+        });
+    }
+    found
 }
 
 /// Now, or the ledger's own latest time if that is ahead: the world may have a clock of its own.
 async fn ledger_time(files: &[File], connection: &Connection) -> Timestamp {
     let mut snapshots = Vec::new();
-    for file in files.iter().filter(|file| !file.stages.is_empty()) {
+    for file in files.iter().filter(|file| file.in_force.is_some()) {
         let group = file.report.group.as_deref();
         let Some(Ok(group)) = group.map(GroupName::parse) else {
             continue;

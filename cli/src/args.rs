@@ -270,11 +270,13 @@ pub(crate) struct RolloutShow {
 const VERIFY: &str = "\
 Every entry holds the hash of the one before it, and the ledger's head the hash of the last. An
 entry that was changed, left out, put in or cut off breaks the chain; the first such entry is named.
-Keep the printed hash somewhere else, and a chain that was rewritten as a whole shows, too.
+A chain that was rewritten as a whole, head and all, shows beside its anchors, which `housekeeping`
+keeps once an hour in a bucket with Object Lock (docs/governance.md).
 
 Examples:
   tidegate audit verify
   tidegate audit verify fraud-detection
+  tidegate audit verify --anchors s3://BUCKET     the stack's output AnchorBucketName
   tidegate audit verify --json | jq -e '.groups[] | select(.whole | not)'
 
 Exit codes:
@@ -327,6 +329,10 @@ pub(crate) enum Audit {
         /// Model package groups, or their pipelines [default: all]
         #[arg(value_name = "GROUP")]
         groups: Vec<String>,
+
+        /// Compare with what was anchored: s3://BUCKET, a file, or a folder of files
+        #[arg(long, value_name = "PLACE")]
+        anchors: Option<String>,
     },
     /// Show one entry with all that was written down: facts, policy, hashes
     #[command(after_help = SHOW)]

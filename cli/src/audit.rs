@@ -1,5 +1,6 @@
 //! `tidegate audit`: proves that the trail is whole, shows single entries of it, and exports it.
 
+mod anchors;
 mod export;
 
 use std::fmt::Write as _;
@@ -10,6 +11,8 @@ use serde_json::Value;
 use tidegate_core::audit::{Broken, Entry, Verifier};
 use tidegate_core::ledger::{Ledger as _, LedgerError};
 use tidegate_core::name::GroupName;
+
+use anchors::{Anchored, Seen};
 
 use crate::answer::Answer;
 use crate::args;
@@ -27,7 +30,9 @@ pub(crate) async fn run(
     screen: &Screen,
 ) -> Result<Answer, Problem> {
     match args {
-        args::Audit::Verify { groups } => verify(groups, connection, screen).await,
+        args::Audit::Verify { groups, anchors } => {
+            verify(groups, anchors.as_deref(), connection, screen).await
+        }
         args::Audit::Show { group, n } => show(group, *n, connection, screen).await,
         args::Audit::Export(args) => export::run(args, connection).await,
     }
@@ -54,6 +59,8 @@ struct Verified {
     /// Whether all trails are.
     whole: bool,
     groups: Vec<Trail>,
+    /// The anchors that they were compared with, if any.
+    anchors: Option<Seen>,
 }
 
 /// One group's trail.
@@ -65,6 +72,8 @@ struct Trail {
     entries: u64,
     /// The last hash by the ledger's head: keep it elsewhere.
     hash: String,
+    /// How many of them were anchored.
+    anchors: Option<u64>,
     broken: Option<Break>,
 }
 
@@ -78,31 +87,62 @@ struct Break {
 
 async fn verify(
     names: &[String],
+    anchors: Option<&str>,
     connection: &Connection,
     screen: &Screen,
 ) -> Result<Answer, Problem> {
+    // Before the trails: none of them may be older than its anchors.
+    let anchored = match anchors {
+        Some(place) => Some(anchors::read(place, connection).await?),
+        None => None,
+    };
+    let groups = groups(names, connection).await?;
     let mut trails = Vec::new();
-    for group in groups(names, connection).await? {
-        trails.push(prove(group, connection).await?);
+    for group in &groups {
+        trails.push(prove(group, anchored.as_ref(), connection).await?);
+    }
+    if names.is_empty() {
+        let anchored = anchored.iter().flat_map(Anchored::groups);
+        for group in anchored.filter(|group| !groups.contains(group)) {
+            trails.push(gone(group));
+        }
     }
     let verified = Verified {
         whole: trails.iter().all(|trail| trail.whole),
         groups: trails,
+        anchors: anchored.as_ref().map(Anchored::seen),
     };
     let exit = if verified.whole { Exit::Fine } else { Exit::No };
     let text = verified.text(screen);
     Ok(Answer::new(verified, text)?.ending(exit))
 }
 
+/// A trail that has anchors and is not there.
+fn gone(group: &GroupName) -> Trail {
+    let how = "it has anchors, and the ledger knows no such group".to_owned();
+    Trail {
+        group: group.clone(),
+        whole: false,
+        entries: 0,
+        hash: String::new(),
+        anchors: Some(0),
+        broken: Some(Break { entry: None, how }),
+    }
+}
+
 /// Reads a trail from its first entry to the end that the ledger's head says.
-async fn prove(group: GroupName, connection: &Connection) -> Result<Trail, Problem> {
+async fn prove(
+    group: &GroupName,
+    anchored: Option<&Anchored>,
+    connection: &Connection,
+) -> Result<Trail, Problem> {
     let ledger = connection.ledger();
     let mut verifier = Verifier::new();
     let mut entries = 0;
     let mut ended_at = None;
     let mut hash = String::new();
     let broken = loop {
-        let page = match ledger.entries(&group, entries, PAGE).await {
+        let page = match ledger.entries(group, entries, PAGE).await {
             Ok(page) => page,
             Err(LedgerError::Unreadable { key, why }) => {
                 let how = format!("the ledger's item {key} can't be read: {why}");
@@ -113,7 +153,7 @@ async fn prove(group: GroupName, connection: &Connection) -> Result<Trail, Probl
         if page.is_empty() {
             // The head is read after the entries: it is never behind them.
             let snapshot = ledger
-                .load(&group, None)
+                .load(group, None)
                 .await
                 .map_err(connection.failed())?;
             let tip = snapshot
@@ -121,7 +161,7 @@ async fn prove(group: GroupName, connection: &Connection) -> Result<Trail, Probl
                 .unwrap_or_default();
             hash = tip.hash.to_string();
             match verifier.finish(&tip) {
-                Ok(_) => break None,
+                Ok(_) => break anchored.and_then(|a| a.beyond(group, entries)),
                 // Entries were added meanwhile: go on, once for each end.
                 Err(Broken::Tail { .. }) if tip.n > entries && ended_at != Some(entries) => {
                     ended_at = Some(entries);
@@ -130,20 +170,23 @@ async fn prove(group: GroupName, connection: &Connection) -> Result<Trail, Probl
             }
         } else {
             let result = page.iter().try_for_each(|entry| {
-                verifier.push(entry)?;
+                verifier.push(entry).map_err(|broken| Break::of(&broken))?;
+                let differs = anchored.and_then(|a| a.differs(group, entry));
+                differs.map_or(Ok(()), Err)?;
                 entries = entry.n;
                 Ok(())
             });
             if let Err(broken) = result {
-                break Some(Break::of(&broken));
+                break Some(broken);
             }
         }
     };
     Ok(Trail {
-        group,
+        group: group.clone(),
         whole: broken.is_none(),
         entries,
         hash,
+        anchors: anchored.map(|a| a.of_group(group)),
         broken,
     })
 }
@@ -174,9 +217,12 @@ impl Verified {
             let entries = count(trail.entries, "entry", "entries");
             let Some(broken) = &trail.broken else {
                 let whole = screen.paint(Paint::Good, "whole");
+                let anchors = trail.anchors.map_or_else(String::new, |n| {
+                    format!(", {} anchored", count(n, "of them", "of them"))
+                });
                 let _ = writeln!(
                     text,
-                    "{}: {whole}, {entries}\n  {}",
+                    "{}: {whole}, {entries}{anchors}\n  {}",
                     trail.group, trail.hash
                 );
                 continue;
@@ -195,6 +241,13 @@ impl Verified {
                     let _ = writeln!(text, "  {part}");
                 }
             }
+        }
+        if let Some(seen) = &self.anchors {
+            let newest = seen.newest.map_or_else(String::new, |at| {
+                format!(", the newest of {}", screen.time(at))
+            });
+            let anchors = count(seen.count, "anchor", "anchors");
+            let _ = writeln!(text, "compared with {anchors} in {}{newest}", seen.from);
         }
         text
     }
@@ -400,11 +453,13 @@ mod tests {
             whole: broken.is_none(),
             entries: 4,
             hash: "ab".repeat(32),
+            anchors: None,
             broken: broken.as_ref().map(Break::of),
         };
         let verified = Verified {
             whole: false,
             groups: vec![trail(None), trail(Some(Broken::Hash { n: 5 }))],
+            anchors: None,
         };
         insta::assert_snapshot!(verified.text(&screen()));
     }

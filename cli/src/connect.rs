@@ -43,6 +43,7 @@ fn no_effects(table: String) -> Settings {
         shift_function: String::new(),
         scheduler_role: String::new(),
         schedule_group: String::new(),
+        anchor_bucket: None,
     }
 }
 

@@ -18,6 +18,7 @@ mod history;
 mod lineage;
 mod monitor;
 mod policy_file;
+mod preflight;
 mod probe;
 mod redrive;
 mod render;

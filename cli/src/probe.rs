@@ -51,27 +51,49 @@ impl Level {
 /// One thing that was found about a stage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Finding {
-    level: Level,
-    /// The stage's name.
-    stage: String,
+    pub(crate) level: Level,
+    /// The stage's name; none if it is about all of them.
+    pub(crate) stage: Option<String>,
     /// The dotted key that it is about.
-    key: Option<String>,
+    pub(crate) key: Option<String>,
     /// What was found.
-    what: String,
+    pub(crate) what: String,
     /// Why, in the words of who refused.
-    why: Option<String>,
+    pub(crate) why: Option<String>,
     /// What to do, one thing a line.
-    help: Vec<String>,
+    pub(crate) help: Vec<String>,
 }
 
 impl Finding {
+    /// A finding that needs no more words.
+    pub(crate) fn new(
+        level: Level,
+        stage: Option<String>,
+        key: Option<String>,
+        what: String,
+    ) -> Self {
+        Self {
+            level,
+            stage,
+            key,
+            what,
+            why: None,
+            help: Vec::new(),
+        }
+    }
+
     /// The finding as lines for a terminal; `file` is the policy's.
     pub(crate) fn text(&self, file: &str) -> String {
         let mut text = format!(
             "{}: {}: {}: {}\n",
             self.level.word(),
             clean(file),
-            clean(self.key.as_deref().unwrap_or(&self.stage)),
+            clean(
+                self.key
+                    .as_deref()
+                    .or(self.stage.as_deref())
+                    .unwrap_or_default()
+            ),
             clean(&self.what)
         );
         if let Some(why) = &self.why {

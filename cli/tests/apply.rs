@@ -105,6 +105,7 @@ async fn what_a_rollout_would_stumble_over_is_told_and_stops_nothing() {
         "warning: FILE: stage[1].strategy.canary[0]: 1 % is ",
         "requests an hour for the canary, by the ",
         "too few to tell anything; min_requests = 100 takes ",
+        "warning: FILE: stage[1].smoke[0]: there is no bucket bucket\n help: make it, or correct its name\n",
     ] {
         let told = told.replace("FILE", &file);
         assert!(err.contains(&told), "{told}\nis not in\n{err}");
@@ -135,6 +136,7 @@ async fn what_a_rollout_would_stumble_over_is_told_and_stops_nothing() {
             json!(["warning", "production", "stage[1].guard[0].ceiling"]),
             json!(["warning", "production", "stage[1].guard[2]"]),
             json!(["warning", "production", "stage[1].strategy.canary[0]"]),
+            json!(["warning", "production", "stage[1].smoke[0]"]),
         ]
     );
 

@@ -1,6 +1,7 @@
 //! The built `tidegate` on a real ledger, on moto's DynamoDB: what it shows, proves and refuses.
 #![allow(clippy::unwrap_used)]
 
+mod anchored;
 mod export;
 mod moto;
 mod rollouts;

@@ -68,14 +68,7 @@ impl Place<'_> {
     }
 
     fn finding(&self, level: Level, key: Option<String>, what: String) -> Finding {
-        Finding {
-            level,
-            stage: self.stage.name.to_string(),
-            key,
-            what,
-            why: None,
-            help: Vec::new(),
-        }
+        Finding::new(level, Some(self.stage.name.to_string()), key, what)
     }
 
     fn warning(&self, key: Option<String>, what: String) -> Finding {

@@ -177,6 +177,8 @@ fn rollout(started: Timestamp, version: u32, bad_in_a_thousand: u8) -> Rollout {
         approved_by: None,
         metrics: BTreeMap::new(),
         job: None,
+        artifact: None,
+        finding: None,
     };
     Rollout {
         id: RolloutId(format!("production-v{version}-0011223344")),

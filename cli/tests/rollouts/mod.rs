@@ -93,6 +93,8 @@ fn rollout(stage: &Stage, version: u32, started: Timestamp, phase: Phase) -> Rol
         approved_by: None,
         metrics: BTreeMap::new(),
         job: None,
+        artifact: None,
+        finding: None,
     };
     let mut evidence = Evidence::new(&Rule::from(&stage.judge), None, 1.0);
     evidence.add(&Minute {

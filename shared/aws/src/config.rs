@@ -135,6 +135,8 @@ pub struct Settings {
     pub scheduler_role: String,
     /// `TIDEGATE_SCHEDULE_GROUP`: the group of the ticks' schedules.
     pub schedule_group: String,
+    /// `TIDEGATE_ANCHOR_BUCKET`: the bucket that the ends of audit trails are kept in, if any.
+    pub anchor_bucket: Option<String>,
 }
 
 /// Something is missing in the environment.
@@ -161,6 +163,7 @@ impl Settings {
             shift_function: get("TIDEGATE_SHIFT_FUNCTION_ARN")?,
             scheduler_role: get("TIDEGATE_SCHEDULER_ROLE_ARN")?,
             schedule_group: get("TIDEGATE_SCHEDULE_GROUP")?,
+            anchor_bucket: get("TIDEGATE_ANCHOR_BUCKET").ok(),
         })
     }
 }

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use tidegate_core::audit::Anchors;
 use tidegate_core::world::{Answer, Effect, Outcome, Question, World, WorldError, WorldErrorKind};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -71,6 +72,10 @@ impl<W: World> World for InTime<'_, W> {
 
     async fn perform(&self, effect: &Effect) -> Result<Outcome, WorldError> {
         self.call(self.world.perform(effect)).await
+    }
+
+    async fn keep_anchors(&self, anchors: &Anchors) -> Result<(), WorldError> {
+        self.call(self.world.keep_anchors(anchors)).await
     }
 
     fn has_time(&self) -> bool {

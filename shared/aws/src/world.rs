@@ -5,11 +5,14 @@
 //! takes "already exists" with the same content for success.
 
 use futures_util::future::BoxFuture;
+use tidegate_core::audit::Anchors;
 use tidegate_core::world::{Answer, Effect, Outcome, Question, World, WorldError};
 
 use crate::config::{Clients, Settings};
 
+mod anchors;
 mod annotations;
+mod artifacts;
 mod cloning;
 mod configs;
 mod data;
@@ -50,6 +53,10 @@ impl World for AwsWorld {
     async fn perform(&self, effect: &Effect) -> Result<Outcome, WorldError> {
         self.carry_out(effect).await
     }
+
+    async fn keep_anchors(&self, anchors: &Anchors) -> Result<(), WorldError> {
+        self.put_anchors(anchors).await
+    }
 }
 
 // Boxed: a dozen SDK calls in one future would be a large one to carry through the engine, and one
@@ -61,6 +68,7 @@ impl AwsWorld {
                 Question::TrainingJob(job) => self.training_job(job).await,
                 Question::Package { arn } => self.package(arn).await,
                 Question::Data { uris } => self.data(uris).await,
+                Question::Artifact { uri } => self.artifact(uri).await,
                 Question::PackagesOf {
                     group,
                     artifact,

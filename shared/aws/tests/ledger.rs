@@ -165,6 +165,8 @@ fn rollout(id: &str, ended: Timestamp) -> Rollout {
             approved_by: None,
             metrics: Metrics::from([("auc".to_owned(), 0.1 + 0.2)]),
             job: None,
+            artifact: None,
+            finding: None,
         },
         model: "m".to_owned(),
         canary: "v2".to_owned(),

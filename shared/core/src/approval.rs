@@ -6,7 +6,7 @@
 use serde_json::json;
 
 use crate::audit::{What, Who};
-use crate::candidate::{Candidate, approval_time, of_package};
+use crate::candidate::{Candidate, JOB_KEY, approval_time, of_package};
 use crate::case::Case;
 use crate::decision::{Decision, Note};
 use crate::event::Approval;
@@ -17,7 +17,9 @@ use crate::name::{PackageVersion, StageName};
 use crate::notice::Severity;
 use crate::observe;
 use crate::pipeline::{NewerApproval, Stage};
+use crate::preflight;
 use crate::record;
+use crate::retrain::{self, Lost};
 use crate::rollout::{Cause, Phase, Reason, Rollout};
 use crate::turn::{enqueue, take_back, would_roll_out};
 use crate::world::{Package, Question};
@@ -48,6 +50,8 @@ pub(crate) fn needs(case: &Case<'_>, arn: &str, version: PackageVersion) -> Vec<
             }),
     );
     let described = case.facts.package(arn).is();
+    let approved = described.filter(|p| p.approval == Approval::Approved);
+    questions.extend(approved.into_iter().flat_map(preflight::needs_at_approval));
     if case.observes() && described.is_some_and(|p| p.approval == Approval::Rejected) {
         questions.extend(observe::needs_of_serving(case));
     }
@@ -199,7 +203,11 @@ fn approved(case: &Case<'_>, package: &Package, decision: &mut Decision) {
     let Some(stage) = case.stages().next() else {
         return;
     };
-    let candidate = of_package(package);
+    let candidate = Candidate {
+        artifact: preflight::first_seen(package, case.facts),
+        finding: retrain::finding_of(&decision.head, package),
+        ..of_package(package)
+    };
     let version = candidate.version;
     stays(case, version, decision);
     let described = case.facts.endpoint(&stage.endpoint);
@@ -326,6 +334,7 @@ fn rejected(case: &Case<'_>, package: &Package, decision: &mut Decision) {
     withdrawn(version, decision);
     let by = by(package);
     take_back_everywhere(case, version, &format!("{by} rejected {version}"), decision);
+    drift_remains(case, package, decision);
     if case.observes() {
         would_replace(case, package, decision);
         return;
@@ -392,6 +401,28 @@ fn rejected(case: &Case<'_>, package: &Package, decision: &mut Decision) {
                 decision,
             );
         }
+    }
+}
+
+/// A person does not want a retrained model. Of one that rolls out it is told once it is taken back.
+fn drift_remains(case: &Case<'_>, package: &Package, decision: &mut Decision) {
+    let version = package.version;
+    let mut running = decision.head.rollouts.values();
+    let rolls_out = running.any(|r| r.candidate.version == version);
+    let finding = retrain::finding_of(&decision.head, package).filter(|_| !case.observes());
+    let (Some(finding), Some(stage)) = (finding, case.stages().last()) else {
+        return;
+    };
+    if !rolls_out {
+        let lost = Lost {
+            finding: &finding,
+            job: package.metadata.get(JOB_KEY).map(String::as_str),
+            version: Some(version),
+            endpoint: &stage.endpoint,
+            end: "was rejected",
+            why: &format!("{} rejected it", by(package)),
+        };
+        lost.tell(decision);
     }
 }
 

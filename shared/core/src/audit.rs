@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::bounds::cut;
 use crate::name::{EventId, GroupName};
 
+mod anchor;
 mod hash;
 mod summary;
 mod verify;
@@ -20,6 +21,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use anchor::{ANCHOR, ANCHORS, Anchor, Anchors, anchors_in};
 pub use hash::{Hash, HashError};
 pub use verify::{Broken, Verifier};
 pub use words::{What, Who};

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::bounds::{cut, json_bytes};
 use crate::gate::Metrics;
 use crate::name::PackageVersion;
+use crate::origin::FINDING_KEY;
 use crate::world::Package;
 
 /// The start of the metadata keys that hold metrics.
@@ -21,7 +22,7 @@ pub const LONGEST_METRICS: usize = 4 * 1024;
 /// A number with what is around it in JSON, bytes.
 const LONGEST_NUMBER: usize = 28;
 
-/// Who approved it is cut at so many bytes of JSON.
+/// Who approved it, and why it was trained, are cut at so many bytes of JSON each.
 const LONGEST_NAME: usize = 512;
 
 /// A version on its way to an endpoint.
@@ -39,6 +40,13 @@ pub struct Candidate {
     pub metrics: Metrics,
     /// The training job it came from, from its package.
     pub job: Option<String>,
+    /// What its artifacts were when its approval was first seen, where its package does not say
+    /// what they were when it was registered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<String>,
+    /// The finding that it was trained because of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finding: Option<String>,
 }
 
 /// A candidate as its package tells of it.
@@ -66,6 +74,11 @@ pub fn of_package(package: &Package) -> Candidate {
             .map(|by| cut(by, LONGEST_NAME)),
         metrics,
         job: package.metadata.get(JOB_KEY).cloned(),
+        artifact: None,
+        finding: package
+            .metadata
+            .get(FINDING_KEY)
+            .map(|finding| cut(finding, LONGEST_NAME)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The answers that a decision was given, found again by their questions.
 
+use crate::artifact::Artifact;
 use crate::name::{EndpointName, JobName, ScheduleName};
 use crate::origin::DataSource;
 use crate::world::{
@@ -90,6 +91,8 @@ impl Facts {
         smoke(question: &Question) -> [SmokeAnswer], question.clone(), Smoke;
         /// What lies in S3.
         data(question: &Question) -> [DataSource], question.clone(), Data;
+        /// What is at an S3 URI.
+        artifact(uri: &str) -> Artifact, Question::Artifact { uri: uri.to_owned() }, Artifact;
         /// Packages of an artifact.
         packages(question: &Question) -> [Package], question.clone(), Packages;
     }

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod approval;
+pub mod artifact;
 pub mod audit;
 pub mod bounds;
 pub mod candidate;
@@ -27,6 +28,7 @@ pub mod notice;
 pub mod observe;
 pub mod origin;
 pub mod pipeline;
+pub mod preflight;
 pub mod record;
 pub mod registration;
 pub mod retrain;

@@ -25,6 +25,9 @@ pub const DATA_VERSION_KEY: &str = "data-version:";
 /// The metadata key of the KMS key that the artifact is encrypted with.
 pub const KMS_KEY: &str = "tidegate:kms-key";
 
+/// The metadata key of what the artifact was when it was registered: its `ETag`.
+pub const ARTIFACT_KEY: &str = "tidegate:artifact";
+
 /// The metadata key, and a training job's tag, of the version that a retrained one comes from.
 pub const PARENT_KEY: &str = "tidegate:parent";
 

@@ -10,6 +10,7 @@ mod form;
 mod governance;
 mod guard;
 mod monitor;
+mod preflight;
 mod read;
 mod schema;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use monitor::{
     CloneRetrain, EventRetrain, Monitor, OnAlarm, OnDrift, OnFinding, PipelineRetrain, Reaction,
     Retrain, TEMPLATE_NAMES,
 };
+pub use preflight::Preflight;
 pub use read::parse;
 pub use schema::schema;
 
@@ -49,6 +51,9 @@ pub struct Policy {
     /// What is kept of a version in SageMaker's own records.
     #[serde(default, skip_serializing_if = "Governance::is_usual")]
     pub governance: Governance,
+    /// What a version's artifact and image must be, beyond what `SageMaker` asks.
+    #[serde(default, skip_serializing_if = "Preflight::is_default")]
+    pub preflight: Preflight,
     /// What a first version needs to serve and can't inherit from a champion.
     #[serde(default)]
     pub serve: Serve,

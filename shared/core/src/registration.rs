@@ -7,26 +7,30 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use crate::artifact::Artifact;
 use crate::audit::What;
 use crate::candidate::{JOB_KEY, METRIC_KEY};
 use crate::case::Case;
 use crate::decision::{Decision, Note};
 use crate::event::{Approval, JobStatus};
 use crate::facts::Known;
-use crate::gate::{self, Judgement, Metrics};
+use crate::gate::Metrics;
 use crate::ledger::{JobRecord, Lane};
 use crate::mutation::Mutation;
 use crate::name::{JobName, token};
 use crate::notice::Severity;
-use crate::observe;
-use crate::origin;
+use crate::origin::{self, ARTIFACT_KEY};
 use crate::record;
-use crate::retrain::{self, Ancestry, FINDING_KEY, PARENT_KEY};
-use crate::world::{Answer, Effect, Package, PackageSpec, Question, TrainingJob};
+use crate::retrain::{self, Ancestry, FINDING_KEY, Lost, PARENT_KEY};
+use crate::world::{Effect, Package, PackageSpec, Question, TrainingJob};
 
 mod champion;
+mod observed;
+mod verdict;
 
-use champion::{champion_evaluation_uri, champion_metrics, drift_remains};
+use champion::champion_evaluation_uri;
+use observed::{note_gated, would_register};
+use verdict::{Verdict, verdict};
 
 /// How much of a package's metadata metrics may take, of SageMaker's 50 pairs.
 const METRIC_PAIRS: usize = 34;
@@ -50,6 +54,8 @@ pub(crate) fn needs(case: &Case<'_>, job: &JobName) -> Vec<Question> {
     let evaluations = evaluations.into_iter().flatten();
     questions.extend(evaluations.map(|uri| Question::Object { uri }));
     questions.extend(same_artifact(case, described));
+    let artifact = described.artifact.clone();
+    questions.extend(artifact.map(|uri| Question::Artifact { uri }));
     questions.extend(origin::needs(described));
     if own_image(case, described).is_none() {
         questions.extend(champion_image(case).err().unwrap_or_default());
@@ -149,32 +155,46 @@ fn unusable(job: &TrainingJob, what: &str, why: String, decision: &mut Decision)
     );
 }
 
+/// A job that ended well and has nothing to serve. One that failed is told as the retraining's end.
+fn unservable(job: &TrainingJob, what: &str, why: &str, decision: &mut Decision) {
+    let ancestry = retrain::ancestry(&decision.head, job);
+    unusable(job, what, why.to_owned(), decision);
+    if let Some(ancestry) = ancestry {
+        let lost = Lost {
+            finding: &ancestry.finding,
+            job: Some(job.name.as_str()),
+            version: None,
+            endpoint: &ancestry.endpoint,
+            end: "was not registered",
+            why,
+        };
+        lost.tell(decision);
+    }
+}
+
 fn gate(case: &Case<'_>, job: &TrainingJob, decision: &mut Decision) {
     let Some(artifact) = job.artifact.clone() else {
-        return unusable(
+        return unservable(
             job,
             "has no model",
-            "It is Completed, but SageMaker names no artifact of it.".to_owned(),
+            "It is Completed, but SageMaker names no artifact of it.",
             decision,
         );
     };
     let Some(image) = own_image(case, job).or_else(|| champion_image(case).ok().flatten()) else {
-        return unusable(job, "has no image to serve it", no_image(job), decision);
+        return unservable(job, "has no image to serve it", &no_image(job), decision);
     };
-    let (champion, which) = champion_metrics(case, job);
     let policy = case.policy();
-    let (mut metrics, problem) = metrics(case, job);
-    let judgement = gate::judge(&policy.gate, &metrics, champion.as_ref());
-    // The gate has said so of those; JSON has no word for them.
-    metrics.retain(|_, value| value.is_finite());
-    let (approval, why) = match (&problem, which) {
-        (Some(problem), _) => (Approval::Rejected, problem.clone()),
-        (None, which) => {
-            let which = which.map(|which| format!("; {which}")).unwrap_or_default();
-            let why = format!("{}{which}", judgement.sentence());
-            (judgement.approval(policy.gate.approval), why)
-        }
-    };
+    let Verdict {
+        approval,
+        why,
+        metrics,
+        judgement,
+        champion,
+        has_evaluation,
+        artifact: found,
+        refusals,
+    } = verdict(case, job, &artifact, &image);
     let ancestry = retrain::ancestry(&decision.head, job);
     let gated = JobRecord {
         job: job.name.clone(),
@@ -194,16 +214,24 @@ fn gate(case: &Case<'_>, job: &TrainingJob, decision: &mut Decision) {
             "checks": judgement.checks,
             "champion": champion,
             "retrained": ancestry,
+            "preflight": { "artifact": found, "refused": refusals },
             "origin": origin::facts(job, &origin::data(case, job)),
         }),
     ));
-    if let Some(ancestry) = ancestry.as_ref().filter(|_| approval == Approval::Rejected) {
-        decision.notes.push(drift_remains(job, ancestry, &why));
-    }
     let registered_elsewhere = same_artifact(case, job)
         .and_then(|q| case.facts.packages(&q).is())
         .and_then(|p| p.first())
         .filter(|_| !Mutation::RegisterAgain.is_on());
+    if let Some(ancestry) = &ancestry {
+        retrained(
+            job,
+            ancestry,
+            registered_elsewhere,
+            approval,
+            &why,
+            decision,
+        );
+    }
     if case.observes() {
         let note = would_register(job, approval, &why, registered_elsewhere);
         return note_gated(gated, note, registered_elsewhere, decision);
@@ -230,15 +258,41 @@ fn gate(case: &Case<'_>, job: &TrainingJob, decision: &mut Decision) {
         response_types: policy.serve.response_types.clone(),
         approval,
         why: cut(&why, 1_024),
-        evaluation: evaluation_uri(case, job).filter(|_| problem.is_none()),
+        evaluation: evaluation_uri(case, job).filter(|_| has_evaluation),
         commit: origin::commit(job),
         repository: origin::repository(job),
-        metadata: metadata(case, job, &metrics, &judgement, ancestry.as_ref()),
+        metadata: metadata(case, job, found, &metrics, approval, ancestry.as_ref()),
         life_cycle: record::first_life_cycle(case, approval),
         card: policy.governance.card.clone(),
     };
     let effect = Effect::RegisterPackage(Box::new(spec));
     decision.effects.push((lane, effect));
+}
+
+/// Tells of a retrained model that is not good enough, and remembers one that others registered.
+fn retrained(
+    job: &TrainingJob,
+    ancestry: &Ancestry,
+    elsewhere: Option<&Package>,
+    approval: Approval,
+    why: &str,
+    decision: &mut Decision,
+) {
+    if let Some(package) = elsewhere {
+        retrain::remember_model(&mut decision.head, package.version);
+    }
+    if approval == Approval::Rejected {
+        let lost = Lost {
+            finding: &ancestry.finding,
+            // The package of somebody else does not name the job.
+            job: elsewhere.is_none().then(|| job.name.as_str()),
+            version: elsewhere.map(|package| package.version),
+            endpoint: &ancestry.endpoint,
+            end: "is not good enough",
+            why,
+        };
+        lost.tell(decision);
+    }
 }
 
 /// Gates a package that somebody else registered of the same artifact.
@@ -285,95 +339,12 @@ fn client_token(case: &Case<'_>, job: &TrainingJob) -> String {
     token(&job.arn)
 }
 
-/// Remembers in observe mode that the job was gated and told of.
-fn note_gated(record: JobRecord, note: Note, elsewhere: Option<&Package>, decision: &mut Decision) {
-    decision.notes.push(note);
-    let package = elsewhere.map(|p| (p.arn.clone(), p.version));
-    decision.jobs.push(JobRecord { package, ..record });
-}
-
-/// What would be registered, for people.
-fn would_register(
-    job: &TrainingJob,
-    approval: Approval,
-    why: &str,
-    elsewhere: Option<&Package>,
-) -> Note {
-    let severity = match approval {
-        Approval::Approved => Severity::Info,
-        Approval::PendingManualApproval | Approval::Rejected => Severity::Warning,
-    };
-    let facts =
-        json!({ "job": job.arn, "approval": approval, "package": elsewhere.map(|p| &p.arn) });
-    let Some(package) = elsewhere else {
-        let line = format!(
-            "The model of {} would be registered as {approval:?}: {why}",
-            job.name
-        );
-        let headline = format!("Observed: {} would be registered as {approval:?}", job.name);
-        return observe::would(severity, headline, vec![line], facts);
-    };
-    let version = package.version;
-    let marks = package.approval == Approval::PendingManualApproval && package.approval != approval;
-    let (headline, line) = if marks {
-        (
-            format!("Observed: {version} would be marked {approval:?}"),
-            format!(
-                "Somebody registered the model of {} as {version}, and it would be marked \
-                 {approval:?}: {why}",
-                job.name
-            ),
-        )
-    } else {
-        (
-            format!(
-                "Observed: {version} is {:?}, and would be left so",
-                package.approval
-            ),
-            format!(
-                "Somebody registered the model of {} as {version}. The gate says {approval:?}: \
-                 {why}",
-                job.name
-            ),
-        )
-    };
-    observe::would(severity, headline, vec![line], facts).version(version)
-}
-
-/// The metrics that the gate looks at, and what is wrong with them, if they can't be had.
-fn metrics(case: &Case<'_>, job: &TrainingJob) -> (Metrics, Option<String>) {
-    let Some(uri) = evaluation_uri(case, job) else {
-        return (job.metrics.clone(), None);
-    };
-    if let Some(Answer::Refused(error)) = case.facts.answer(&Question::Object { uri: uri.clone() })
-    {
-        let why = format!("The evaluation file can't be read: {}.", error.message);
-        return (job.metrics.clone(), Some(why));
-    }
-    match case.facts.object(&uri) {
-        Known::Is(text) => match gate::metrics_from_evaluation(text) {
-            Ok(evaluated) => {
-                let mut metrics = job.metrics.clone();
-                metrics.extend(evaluated);
-                (metrics, None)
-            }
-            Err(error) => (
-                job.metrics.clone(),
-                Some(format!("The evaluation file {uri} can't be read: {error}.")),
-            ),
-        },
-        Known::Missing | Known::NotAsked => (
-            job.metrics.clone(),
-            Some(format!("The evaluation file {uri} does not exist.")),
-        ),
-    }
-}
-
 fn metadata(
     case: &Case<'_>,
     job: &TrainingJob,
+    artifact: Option<&Artifact>,
     metrics: &Metrics,
-    judgement: &Judgement,
+    approval: Approval,
     ancestry: Option<&Ancestry>,
 ) -> BTreeMap<String, String> {
     // What the gate asks for comes first: the next candidate is compared with it.
@@ -388,10 +359,12 @@ fn metadata(
         .collect();
     pairs.extend(origin::metadata(job, &origin::data(case, job)));
     pairs.insert(JOB_KEY.to_owned(), job.name.to_string());
-    let verdict = if judgement.passed() {
-        "passed"
-    } else {
-        "failed"
+    if let Some(object) = artifact.and_then(Artifact::object) {
+        pairs.insert(ARTIFACT_KEY.to_owned(), object.etag.clone());
+    }
+    let verdict = match approval {
+        Approval::Approved | Approval::PendingManualApproval => "passed",
+        Approval::Rejected => "failed",
     };
     pairs.insert("tidegate:gate".to_owned(), verdict.to_owned());
     if let Some(ancestry) = ancestry {

@@ -3,6 +3,8 @@
 //!
 //! What was withheld is in the audit trail each time, and told once for each reason.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
@@ -20,11 +22,14 @@ use crate::triage::Found;
 
 mod ancestry;
 mod follow;
+mod remains;
 mod start;
 
 pub use start::{Retraining, Run};
 
 pub(crate) use ancestry::{Ancestry, FINDING_KEY, PARENT_KEY, ancestry};
+pub(crate) use remains::{Lost, finding_of, lost, remember_model};
+
 pub(crate) use follow::{
     could_not_start, execution_needs, follow, is_own_job, job_ended, needs, started,
 };
@@ -72,6 +77,7 @@ pub(crate) fn decide(case: &Case<'_>, stage: &Stage, found: &Found, decision: &m
         endpoint: stage.endpoint.clone(),
         parent: champion.map(|c| c.candidate.version),
         finding: found.id.clone(),
+        models: BTreeSet::new(),
         withheld: head.withheld.take().map_or(0, |w| w.untold),
         ended: None,
     }));

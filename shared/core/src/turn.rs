@@ -14,6 +14,7 @@ use crate::notice::Severity;
 use crate::observe;
 use crate::pipeline::{NewerApproval, Stage};
 use crate::record;
+use crate::retrain::lost;
 use crate::rollout::{
     Cause, Moves, Phase, Reason, Rollout, Start, done, needs_to_start, roll_back, start,
 };
@@ -85,7 +86,12 @@ pub(crate) fn start_what_waits(case: &Case<'_>, decision: &mut Decision) {
             }
             Start::Refused(note) => {
                 decision.head.waiting.remove(&stage.name);
+                let why = note.tell.is_some().then(|| note.draft.why.clone());
                 decision.notes.push(*note);
+                if let Some(why) = why.filter(|_| !waiting.urgent) {
+                    let end = "was not rolled out";
+                    lost(&waiting.candidate, &stage.endpoint, end, &why, decision);
+                }
             }
             Start::Started(rollout, effects, note) => {
                 decision.head.waiting.remove(&stage.name);
@@ -352,6 +358,18 @@ fn end(case: &Case<'_>, rollout: Rollout, decision: &mut Decision) {
                 head.gated.remove(&version);
             }
             record::ended(case, &rollout, None, decision);
+            if let Phase::RolledBack { why } = &rollout.phase
+                && !rollout.urgent
+            {
+                let (candidate, why) = (&rollout.candidate, &why.sentence);
+                lost(
+                    candidate,
+                    &rollout.endpoint,
+                    "was taken back",
+                    why,
+                    decision,
+                );
+            }
             replace_rejected_champion(case, &rollout, decision);
         }
         Phase::Failed { .. } => record::ended(case, &rollout, None, decision),

@@ -11,6 +11,8 @@ use std::future::Future;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::artifact::Artifact;
+use crate::audit::Anchors;
 use crate::event::{Approval, EndpointStatus, JobStatus};
 use crate::evidence::Counts;
 use crate::gate::Metrics;
@@ -30,6 +32,16 @@ pub trait World: Sync {
 
     /// Does an effect. Doing it again, or after somebody else did the same, is success.
     fn perform(&self, effect: &Effect) -> impl Future<Output = Result<Outcome, WorldError>> + Send;
+
+    /// Keeps the ends of all audit trails where nobody can write over them; once an hour, and the
+    /// same hour again is success. A world without such a place keeps nothing.
+    fn keep_anchors(
+        &self,
+        anchors: &Anchors,
+    ) -> impl Future<Output = Result<(), WorldError>> + Send {
+        let _ = anchors;
+        std::future::ready(Ok(()))
+    }
 
     /// Whether there is time to look after one more pipeline. Where there is none, every call fails
     /// as [`WorldErrorKind::Unavailable`].
@@ -99,6 +111,11 @@ pub enum Question {
     Data {
         /// The URIs, in the order of the answer.
         uris: Vec<String>,
+    },
+    /// The object that a version's artifact is, or any other (`HeadObject`, `HeadBucket`).
+    Artifact {
+        /// Its `s3://` URI.
+        uri: String,
     },
     /// The packages of a group, made since `since`, that hold this artifact (`ModelDataUrl`).
     PackagesOf {
@@ -202,6 +219,8 @@ pub enum Answer {
     Packages(Vec<Package>),
     /// What lies in S3.
     Data(Vec<DataSource>),
+    /// What is at an S3 URI.
+    Artifact(Box<Artifact>),
     /// An endpoint.
     Endpoint(Box<Endpoint>),
     /// An endpoint config.

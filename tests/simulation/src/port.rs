@@ -8,13 +8,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 use jiff::Timestamp;
+use tidegate_core::artifact::{Artifact, Found, Object};
 use tidegate_core::audit::Entry;
 use tidegate_core::event::{Approval, EndpointStatus};
 use tidegate_core::ledger::{
     Commit, CommitError, JobRecord, Ledger, LedgerError, Route, RouteKind, Snapshot, wait_after,
 };
 use tidegate_core::mutation::Mutation;
-use tidegate_core::name::{EventId, GroupName, JobName, RolloutId};
+use tidegate_core::name::{EventId, GroupName, JobName, RolloutId, token};
 use tidegate_core::rollout::Rollout;
 use tidegate_core::world::{
     Answer, ConfigVariant, Effect, Endpoint, EndpointConfig, Model, MonitoringSchedule, Outcome,
@@ -357,6 +358,7 @@ fn name_of(question: &Question) -> &'static str {
         Question::TrainingJob(_) => "DescribeTrainingJob",
         Question::Package { .. } => "DescribeModelPackage",
         Question::Data { .. } => "ListObjectsV2",
+        Question::Artifact { .. } => "HeadObject",
         Question::PackagesOf { .. } => "ListModelPackages",
         Question::Endpoint(_) => "DescribeEndpoint",
         Question::EndpointConfig { .. } => "DescribeEndpointConfig",
@@ -497,11 +499,27 @@ fn answer(town: &mut Town, question: &Question, key: u64) -> Answer {
             let findings = town.aws.findings.get(job);
             findings.map(|f| Answer::Violations(Box::new(f.clone())))
         }
+        // Nobody writes over an artifact in these stories.
+        Question::Artifact { uri } => Some(Answer::Artifact(Box::new(artifact(uri)))),
         // Only the command line asks which variants there were.
         // The jobs of these stories name no data.
         Question::Data { .. } | Question::Object { .. } | Question::VariantsOf { .. } => None,
     };
     found.unwrap_or(Answer::Missing)
+}
+
+fn artifact(uri: &str) -> Artifact {
+    let object = Object {
+        etag: token(uri),
+        bytes: 1_024,
+        version: None,
+        kms_key: None,
+    };
+    Artifact {
+        uri: uri.to_owned(),
+        region: None,
+        found: Found::Object(object),
+    }
 }
 
 fn smoke(town: &mut Town, endpoint: &str, variant: &str, payloads: &[String]) -> Vec<SmokeAnswer> {

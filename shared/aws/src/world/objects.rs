@@ -20,7 +20,7 @@ impl AwsWorld {
         }
     }
 
-    /// An object's bytes; none if there is no such object or bucket.
+    /// An object's bytes, at most [`LARGEST`]; none if there is no such object or bucket.
     pub(super) async fn bytes(&self, uri: &str) -> Result<Option<Vec<u8>>, WorldError> {
         let Some((bucket, key)) = split(uri) else {
             return Err(refused(
@@ -28,7 +28,21 @@ impl AwsWorld {
                 format!("{uri:?} is not like s3://bucket/key"),
             ));
         };
-        let asked = self.clients.s3.get_object().bucket(bucket).key(key).send();
+        self.bytes_of(bucket, key, None, LARGEST).await
+    }
+
+    /// The bytes of a version of an object, or of the newest, at most `largest`; none if there is no
+    /// such object or bucket.
+    pub(super) async fn bytes_of(
+        &self,
+        bucket: &str,
+        key: &str,
+        version: Option<&str>,
+        largest: usize,
+    ) -> Result<Option<Vec<u8>>, WorldError> {
+        let uri = format!("s3://{bucket}/{key}");
+        let asked = self.clients.s3.get_object().bucket(bucket).key(key);
+        let asked = asked.set_version_id(version.map(str::to_owned)).send();
         let mut object = match asked.await.map_err(failed(CALL)) {
             Ok(object) => object,
             Err(failure) if failure.is_gone() => return Ok(None),
@@ -41,10 +55,10 @@ impl AwsWorld {
                 let kind = tidegate_core::world::WorldErrorKind::Unavailable;
                 crate::error::error(kind, CALL, format!("{uri}: {error}"))
             })?;
-            if bytes.len() + chunk.len() > LARGEST {
+            if bytes.len() + chunk.len() > largest {
                 return Err(refused(
                     CALL,
-                    format!("{uri} is larger than {LARGEST} bytes; keep only what is needed in it"),
+                    format!("{uri} is larger than {largest} bytes; keep only what is needed in it"),
                 ));
             }
             bytes.extend_from_slice(&chunk);
@@ -54,7 +68,7 @@ impl AwsWorld {
 }
 
 /// Bucket and key of an `s3://` URI.
-fn split(uri: &str) -> Option<(&str, &str)> {
+pub(super) fn split(uri: &str) -> Option<(&str, &str)> {
     let (bucket, key) = uri.strip_prefix("s3://")?.split_once('/')?;
     (!bucket.is_empty() && !key.is_empty()).then_some((bucket, key))
 }

@@ -174,6 +174,7 @@ pub(crate) fn settings(topic: &str) -> Settings {
         shift_function: "arn:aws:lambda:us-east-1:123456789012:function:canary-shift".to_owned(),
         scheduler_role: "arn:aws:iam::123456789012:role/tidegate-scheduler".to_owned(),
         schedule_group: "tidegate".to_owned(),
+        anchor_bucket: None,
     }
 }
 

@@ -1,15 +1,18 @@
-//! Once an hour the end of every audit trail is logged.
+//! Once an hour the end of every audit trail is logged, and kept where it can't be written over, if
+//! the installation has such a place.
 //!
-//! Whoever can write to the ledger can rewrite a trail from some entry on, head included. The log is
-//! another place with other permissions: an entry that was logged can't be rewritten unnoticed.
-//! `docs/verify_audit.py` compares the two.
+//! Whoever can write to the ledger can rewrite a trail from some entry on, head included. The log and
+//! the bucket are other places with other permissions: an entry that was anchored can't be rewritten
+//! unnoticed. `tidegate audit verify --anchors` and `docs/verify_audit.py` compare the two.
 
 use futures_util::stream::{self, StreamExt as _};
 
-use crate::audit::Tip;
+use super::Handled;
+use crate::audit::{Anchors, Tip};
 use crate::event::Event;
 use crate::ledger::{Ledger, LedgerError, RouteKind};
 use crate::name::GroupName;
+use crate::world::World;
 
 /// Housekeeping comes every five minutes: the first time of an hour is the one.
 const FIRST_SECONDS: i64 = 5 * 60;
@@ -17,18 +20,36 @@ const FIRST_SECONDS: i64 = 5 * 60;
 /// How many trails are looked up side by side.
 const AT_ONCE: usize = 8;
 
-/// Logs the ends of all trails, if it is time. One that can't be read now is left for the next hour.
-pub(super) async fn run<L: Ledger>(ledger: &L, event: &Event) {
+/// Logs and keeps the ends of all trails, if it is time. One that can't be read now is left for the
+/// next hour.
+pub(super) async fn run<L: Ledger, W: World>(
+    ledger: &L,
+    world: &W,
+    event: &Event,
+    handled: &mut Handled,
+) {
     if !is_due(event) {
         return;
     }
-    match ends(ledger).await {
-        Ok(ends) => {
-            for (group, tip) in ends {
-                tracing::info!(%group, n = tip.n, hash = %tip.hash, "audit anchor");
-            }
+    let ends = match ends(ledger).await {
+        Ok(ends) => ends,
+        Err(error) => {
+            tracing::warn!(%error, "no audit anchors now");
+            return;
         }
-        Err(error) => tracing::warn!(%error, "no audit anchors now"),
+    };
+    for (group, tip) in &ends {
+        tracing::info!(%group, n = tip.n, hash = %tip.hash, "audit anchor");
+    }
+    let anchors = Anchors { at: event.at, ends };
+    if anchors.ends.is_empty() {
+        return;
+    }
+    if let Err(error) = world.keep_anchors(&anchors).await {
+        tracing::warn!(%error, "audit anchors were not kept");
+        handled
+            .failed
+            .push(format!("audit anchors were not kept: {error}"));
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) async fn run<L: Ledger, W: World>(
     event: &Event,
     handled: &mut Handled,
 ) -> Result<(), EngineError> {
-    anchor::run(ledger, event).await;
+    anchor::run(ledger, world, event, handled).await;
     let mut groups = ledger.unfinished(MOST_GROUPS).await?;
     if groups.is_empty() {
         handled.nothing_because = Some("nothing is unfinished".to_owned());

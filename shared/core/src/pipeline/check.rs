@@ -7,6 +7,7 @@ use super::walk::join;
 use super::{
     Approvers, CustomMetric, Guard, GuardMetric, Policy, Retrain, Stage, TEMPLATE_NAMES, Training,
 };
+use crate::preflight::is_pinned;
 
 /// Calls `error` with the dotted key and the message for each rule that is broken.
 pub(super) fn check(policy: &Policy, mut error: impl FnMut(&str, String)) {
@@ -23,6 +24,7 @@ pub(super) fn check(policy: &Policy, mut error: impl FnMut(&str, String)) {
     check_monitor(policy, &mut error);
     check_approvers(&policy.approval, &mut error);
     check_card(policy, &mut error);
+    check_image(policy, &mut error);
     let mut names = BTreeMap::new();
     let mut endpoints = BTreeMap::new();
     for (index, stage) in policy.stages.iter().enumerate() {
@@ -41,6 +43,21 @@ pub(super) fn check(policy: &Policy, mut error: impl FnMut(&str, String)) {
             error(&format!("stage[{index}].endpoint"), message);
         }
         check_stage(stage, &format!("stage[{index}]"), &mut error);
+    }
+}
+
+/// An image that every version would be refused for.
+fn check_image(policy: &Policy, error: &mut impl FnMut(&str, String)) {
+    if let Some(image) = &policy.serve.image
+        && policy.preflight.pinned_image
+        && !is_pinned(image)
+    {
+        error(
+            "serve.image",
+            "is not named by its digest, as preflight.pinned_image asks: name it as \
+             repository@sha256:..."
+                .to_owned(),
+        );
     }
 }
 

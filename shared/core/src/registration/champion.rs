@@ -1,17 +1,10 @@
-//! The version that a candidate has to beat, by which metrics, and what is said where a retrained one
-//! does not.
-
-use serde_json::json;
+//! The version that a candidate has to beat, and by which metrics.
 
 use super::of_job;
-use crate::audit::What;
 use crate::candidate::Candidate;
 use crate::case::Case;
-use crate::decision::Note;
 use crate::facts::Known;
 use crate::gate::{self, Metrics};
-use crate::notice::Severity;
-use crate::retrain::Ancestry;
 use crate::world::{Answer, Question, TrainingJob};
 
 /// Where the champion's metrics on the data of this job are; none if there is no champion.
@@ -57,27 +50,4 @@ pub(super) fn champion_metrics(
     };
     let said = format!("the champion's metrics are those that it was registered with: {why_old}");
     (old, Some(said))
-}
-
-/// A retrained model is not better than what serves: it is not shipped, and what led to it is there
-/// still.
-pub(super) fn drift_remains(job: &TrainingJob, ancestry: &Ancestry, why: &str) -> Note {
-    let endpoint = &ancestry.endpoint;
-    let line = format!(
-        "The model of {}, trained again after {}, is not shipped: {why}.",
-        job.name, ancestry.finding
-    );
-    let next = "What serves stays, and what led to the retraining remains. Look at the data, the \
-                features or the thresholds.";
-    Note::new(
-        What::DriftRemains,
-        line.clone(),
-        json!({ "job": job.arn, "finding": ancestry.finding, "parent": ancestry.parent }),
-    )
-    .endpoint(endpoint)
-    .tell(
-        Severity::Action,
-        format!("Drift remains on {endpoint}: the retrained model is not good enough"),
-        vec![line, next.to_owned()],
-    )
 }

@@ -1,7 +1,7 @@
 //! What a retraining is, and the call that starts it: names are derived from the finding, so that
 //! doing it twice is one retraining.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,9 @@ pub struct Retraining {
     pub parent: Option<PackageVersion>,
     /// The monitoring job or alarm that led to it.
     pub finding: String,
+    /// Versions that others registered of its jobs, the newest 20.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub models: BTreeSet<PackageVersion>,
     /// How many findings were withheld before it, of which people were not told.
     pub withheld: u32,
     /// When it ended, or was given up.

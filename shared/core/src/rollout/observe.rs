@@ -390,6 +390,8 @@ fn candidate(sides: &Sides<'_>, group: &GroupName, facts: &Facts, now: Timestamp
         approved_by: None,
         metrics: crate::gate::Metrics::new(),
         job: None,
+        artifact: None,
+        finding: None,
     }
 }
 

@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::finish::{anew, serving};
 use super::names::{rollout_id, stem};
 use super::{Asked, HISTORY_MINUTES, Incumbent, Phase, Rollout, judge};
+use crate::artifact::Artifact;
 use crate::audit::What;
 use crate::candidate::Candidate;
 use crate::decision::Note;
@@ -23,6 +24,7 @@ use crate::mutation::Mutation;
 use crate::name::GroupName;
 use crate::notice::Severity;
 use crate::pipeline::Stage;
+use crate::preflight::{self, Cleared};
 use crate::world::{ConfigSpec, Effect, Endpoint, ModelSpec, Question, VariantSpec};
 
 /// A package that was made or approved less than this ago may be shown as it was before: reads of
@@ -60,6 +62,8 @@ pub fn needs_to_start(
             arn: champion.candidate.package.clone(),
         });
     }
+    let package = facts.package(&waiting.candidate.package).is();
+    questions.extend(package.into_iter().flat_map(preflight::needs));
     if let Some(endpoint) = facts.endpoint(&stage.endpoint).is() {
         questions.push(Question::EndpointConfig {
             name: endpoint.config.clone(),
@@ -96,6 +100,10 @@ pub fn start(
     if let Err(stop) = may_serve(candidate, stage, facts) {
         return unless_new(stop, candidate, facts, now);
     }
+    let artifacts = match cleared(candidate, stage, applied, facts) {
+        Ok(artifacts) => artifacts,
+        Err(stop) => return stop,
+    };
     let served = match facts.endpoint(&stage.endpoint) {
         Known::NotAsked => return Start::Unknown,
         Known::Missing => None,
@@ -177,6 +185,7 @@ pub fn start(
         json!({
             "candidate": candidate,
             "incumbent": rollout.incumbent,
+            "artifacts": artifacts,
             "steps": stage.strategy.canary,
             "urgent": rollout.urgent,
         }),
@@ -206,17 +215,51 @@ fn unless_new(stop: Start, candidate: &Candidate, facts: &Facts, now: Timestamp)
     }
 }
 
+/// The candidate's artifacts, if it may be served with them; nothing is changed before that is known.
+fn cleared<'a>(
+    candidate: &Candidate,
+    stage: &Stage,
+    applied: &AppliedPolicy,
+    facts: &'a Facts,
+) -> Result<Vec<&'a Artifact>, Start> {
+    let Some(package) = facts.package(&candidate.package).is() else {
+        return Err(Start::Unknown);
+    };
+    match preflight::of_rollout(candidate, package, &applied.policy.preflight, facts) {
+        Cleared::Unknown => Err(Start::Unknown),
+        Cleared::Yes(artifacts) => Ok(artifacts),
+        Cleared::No(refusals) => {
+            let version = candidate.version;
+            let why = format!(
+                "It can't be served: {}. Nothing was changed. To try {version} again then, {}.",
+                preflight::sentence(&refusals),
+                anew(version)
+            );
+            let headline = format!("{version} was not rolled out to {}", stage.endpoint);
+            let facts = json!({ "candidate": candidate, "preflight": refusals });
+            Err(refuse_by(candidate, stage, headline, why, facts))
+        }
+    }
+}
+
 /// Refuses a candidate, and tells people why.
 fn refuse(candidate: &Candidate, stage: &Stage, headline: String, why: String) -> Start {
+    let facts = json!({ "candidate": candidate });
+    refuse_by(candidate, stage, headline, why, facts)
+}
+
+fn refuse_by(
+    candidate: &Candidate,
+    stage: &Stage,
+    headline: String,
+    why: String,
+    facts: Value,
+) -> Start {
     Start::Refused(Box::new(
-        Note::new(
-            What::RolloutFailed,
-            why.clone(),
-            json!({ "candidate": candidate }),
-        )
-        .version(candidate.version)
-        .endpoint(&stage.endpoint)
-        .tell(Severity::Action, headline, vec![why]),
+        Note::new(What::RolloutFailed, why.clone(), facts)
+            .version(candidate.version)
+            .endpoint(&stage.endpoint)
+            .tell(Severity::Action, headline, vec![why]),
     ))
 }
 

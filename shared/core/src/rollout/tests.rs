@@ -42,6 +42,8 @@ fn canary(plan: &Stage) -> Rollout {
             approved_by: None,
             metrics: crate::gate::Metrics::new(),
             job: None,
+            artifact: None,
+            finding: None,
         },
         model: "e-v2".to_owned(),
         canary: "v2".to_owned(),

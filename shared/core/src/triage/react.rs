@@ -187,6 +187,8 @@ fn give_way(
             vec![line, left],
         ),
     );
+    let candidate = &champion.candidate;
+    retrain::lost(candidate, endpoint, "gave way", &found.sentence, decision);
     // The way back counts as an approval of now: it is newer than what it replaces.
     let waiting = Waiting {
         candidate: Candidate {

@@ -115,6 +115,8 @@ pub(crate) fn candidate(dice: &mut Dice) -> Candidate {
             .map(|_| (dice.word(128), dice.fraction()))
             .collect::<Metrics>(),
         job: Some(dice.word(256)),
+        artifact: Some(dice.word(64)),
+        finding: Some(dice.word(256)),
     }
 }
 

@@ -91,6 +91,7 @@ impl Town {
             shift_function: clients::arn("lambda", "function:canary-shift"),
             scheduler_role: clients::role("tidegate-scheduler"),
             schedule_group: SCHEDULE_GROUP.to_owned(),
+            anchor_bucket: None,
         };
         let counter = Counter::default();
         let with_counts = counted(&clients, &counter);
@@ -148,9 +149,11 @@ impl Town {
         let client = &self.clients.sagemaker;
         let made = client.create_model_package_group();
         made.model_package_group_name(&group).send().await?;
+        let key = format!("{group}/model.tar.gz");
+        let artifact = put(&self.clients, BUCKET, &key, b"scripted".to_vec()).await?;
         let container = ModelPackageContainerDefinition::builder()
             .image(IMAGE)
-            .model_data_url(format!("s3://{BUCKET}/{group}/model.tar.gz"))
+            .model_data_url(artifact)
             .environment("SAGEMAKER_LOCAL_SCRIPT", "{}");
         let specification = InferenceSpecification::builder()
             .containers(container.build())

@@ -17,6 +17,7 @@ use tidegate_end_to_end::clients;
 use tidegate_end_to_end::emulator::{Behaviour, next_hour};
 use tidegate_end_to_end::lambda::FUNCTIONS;
 use tidegate_end_to_end::notices::{self, Told};
+use tidegate_end_to_end::project::put;
 use tidegate_end_to_end::pump::Delivery;
 use tidegate_end_to_end::queues;
 use tidegate_end_to_end::training::ROLE;
@@ -271,9 +272,11 @@ pub(crate) async fn package(
         let text = format!("{error:?}");
         ensure!(text.contains("already exists"), "no group: {text}");
     }
+    let key = format!("{group}/model.tar.gz");
+    let artifact = put(&world.clients, BUCKET, &key, b"scripted".to_vec()).await?;
     let container = ModelPackageContainerDefinition::builder()
         .image(IMAGE)
-        .model_data_url(format!("s3://{BUCKET}/{group}/model.tar.gz"))
+        .model_data_url(artifact)
         .environment("SAGEMAKER_LOCAL_SCRIPT", script.to_string())
         .build();
     let specification = InferenceSpecification::builder()

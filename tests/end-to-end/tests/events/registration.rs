@@ -13,7 +13,7 @@ use tidegate_end_to_end::project::{Project, put as put_object};
 use tidegate_end_to_end::training::Job;
 use tidegate_end_to_end::world::{BUCKET, World};
 
-use crate::common::{Book, STAGE, policy_that_creates, tell};
+use crate::common::{Book, STAGE, policy_that_creates, set_approval, tell};
 use crate::senders::{invoke, put, sent, written};
 
 /// The pipeline that takes a job's own metrics.
@@ -50,6 +50,7 @@ async fn a_training_job_is_registered_once_and_judged_by_what_can_be_read() {
         one_job_told_in_five_forms_is_one_package(book).await?;
         an_evaluation_that_cant_be_read_is_a_rejection(book).await?;
         a_package_with_nothing_to_serve_is_told(book).await?;
+        an_artifact_that_was_written_over_is_not_shipped(book).await?;
         book.close(&[PLAIN, EVALUATED, HOLLOW]).await
     })
     .await;
@@ -231,6 +232,49 @@ async fn an_evaluation_that_cant_be_read_is_a_rejection(book: &mut Book) -> Resu
     ensure!(
         metrics.get("auc.value") == Some(&0.97),
         "the file was not read: {metrics:?}"
+    );
+    Ok(())
+}
+
+/// Somebody writes over the artifact of a version between its registration and its approval.
+async fn an_artifact_that_was_written_over_is_not_shipped(book: &mut Book) -> Result<()> {
+    let job = "told-five-times";
+    let (arn, _) = registered(book, PLAIN, job)
+        .await?
+        .package
+        .context("it is registered")?;
+    let client = book.world.clients.sagemaker.clone();
+    let package = client.describe_model_package().model_package_name(&arn);
+    let package = package.send().await?;
+    let metadata = package.customer_metadata_properties().cloned();
+    ensure!(
+        metadata.is_some_and(|pairs| pairs.contains_key("tidegate:artifact")),
+        "the package does not say what its artifact was"
+    );
+    let key = format!("models/{job}/output/model.tar.gz");
+    put_object(&book.world.clients, BUCKET, &key, b"another".to_vec()).await?;
+    set_approval(&book.world, &arn, ModelApprovalStatus::Approved).await?;
+    let refused = book.until("it is refused", 10, async |world| {
+        Ok(written(world, PLAIN, What::RolloutFailed).await?.pop())
+    });
+    let refused = refused.await?;
+    ensure!(
+        refused.why.contains("was written again since"),
+        "the trail says otherwise: {}",
+        refused.why
+    );
+    let endpoints = client.list_endpoints().name_contains(PLAIN).send().await?;
+    ensure!(
+        endpoints.endpoints().is_empty(),
+        "an endpoint was made of it: {:?}",
+        endpoints.endpoints()
+    );
+    book.listen().await?;
+    let told = book.told_of(PLAIN);
+    ensure!(
+        told.iter()
+            .any(|one| one.text.contains("Nothing was changed.")),
+        "people were not told: {told:#?}"
     );
     Ok(())
 }

@@ -80,3 +80,36 @@ async fn the_end_of_every_trail_is_anchored_once_an_hour() {
         [(story.group.clone(), tip)]
     );
 }
+
+#[tokio::test]
+async fn anchors_are_kept_once_an_hour_and_what_could_not_be_kept_is_told() {
+    let mut story = Story::begin().await;
+    story.deploy_first().await;
+    let on_the_hour = |story: &Story, hours: i64| {
+        let mut state = story.town.0.lock().unwrap();
+        let begun = state.now.as_second() / 3_600 + hours;
+        state.now = jiff::Timestamp::from_second(begun * 3_600 + 7).unwrap();
+    };
+    on_the_hour(&story, 1);
+    story.housekeeping().await;
+    story.trained("train-2", 0.96).await;
+    // Housekeeping may be tried twice.
+    story.housekeeping().await;
+    let kept = story.town.0.lock().unwrap().anchors.clone();
+    assert_eq!(kept.len(), 1);
+    let (_, tip) = &kept.values().next().unwrap().ends[0];
+    assert!(tip.n < story.ledger.head(&story.group).tip.n);
+
+    on_the_hour(&story, 1);
+    let fault = ("PutObject", (1, WorldErrorKind::Denied));
+    story.town.0.lock().unwrap().faults.calls.extend([fault]);
+    let handled = story.housekeeping().await;
+    assert!(
+        handled.failed[0].starts_with("audit anchors were not kept: PutObject"),
+        "{:?}",
+        handled.failed
+    );
+    on_the_hour(&story, 1);
+    story.housekeeping().await;
+    assert_eq!(story.town.0.lock().unwrap().anchors.len(), 2);
+}

@@ -5,6 +5,8 @@ use std::sync::Mutex;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::artifact::{Artifact, Found, Object};
+use crate::audit::Anchors;
 use crate::event::{Approval, EndpointStatus, JobStatus};
 use crate::evidence::Counts;
 use crate::name::{
@@ -82,11 +84,32 @@ pub(super) struct State {
     pub(super) traces: Vec<Trace>,
     /// Objects in S3.
     pub(super) objects: BTreeMap<String, String>,
+    /// Artifacts that are not as they were made.
+    pub(super) artifacts: BTreeMap<String, Artifact>,
     /// Monitoring schedules.
     pub(super) monitors: BTreeMap<ScheduleName, MonitoringSchedule>,
     /// How many questions were asked.
     pub(super) asked: u32,
+    /// What was anchored, by key.
+    pub(super) anchors: BTreeMap<String, Anchors>,
     pub(super) faults: Faults,
+}
+
+impl State {
+    /// An artifact as it was made, unless a test says otherwise.
+    pub(super) fn artifact(&self, uri: &str) -> Artifact {
+        let as_made = || Artifact {
+            uri: uri.to_owned(),
+            region: Some("us-east-1".to_owned()),
+            found: Found::Object(Object {
+                etag: token(uri),
+                bytes: 1_024,
+                version: None,
+                kms_key: None,
+            }),
+        };
+        self.artifacts.get(uri).cloned().unwrap_or_else(as_made)
+    }
 }
 
 pub(super) struct Town(pub(super) Mutex<State>);
@@ -124,9 +147,11 @@ impl Town {
             requests: Vec::new(),
             traces: Vec::new(),
             objects: BTreeMap::new(),
+            artifacts: BTreeMap::new(),
             monitors: BTreeMap::new(),
             faults: Faults::default(),
             asked: 0,
+            anchors: BTreeMap::new(),
         }))
     }
 
@@ -443,7 +468,16 @@ impl World for Town {
                 })
             }
             Question::Model { .. } => Answer::Missing,
+            Question::Artifact { uri } => Answer::Artifact(Box::new(state.artifact(uri))),
         })
+    }
+
+    async fn keep_anchors(&self, anchors: &Anchors) -> Result<(), WorldError> {
+        let mut state = self.0.lock().unwrap();
+        Self::fault(&mut state, "PutObject")?;
+        let kept = state.anchors.entry(anchors.key());
+        kept.or_insert_with(|| anchors.clone());
+        Ok(())
     }
 
     // One arm per effect.

@@ -504,6 +504,21 @@ fn the_caret_stands_under_the_place_on_a_long_or_foreign_line() {
 }
 
 #[test]
+fn an_image_without_a_digest_is_refused_where_digests_are_demanded() {
+    let policy = |image: &str| {
+        format!("{MINIMAL}\n[preflight]\npinned_image = true\n[serve]\nimage = \"{image}\"\n")
+    };
+    let said = errors(&policy("registry/fraud:7"));
+    assert!(
+        said.contains("serve.image: is not named by its digest"),
+        "{said}"
+    );
+    let pinned = format!("registry/fraud@sha256:{}", "0a".repeat(32));
+    let parsed = parse(&policy(&pinned), "fraud.toml").unwrap();
+    assert!(parsed.preflight.pinned_image && parsed.preflight.same_artifact);
+}
+
+#[test]
 fn a_rule_that_nothing_could_ever_keep_is_refused() {
     let alone = format!("{MINIMAL}\n[approval]\npeople = 2\nby = [\"ada\"]\n");
     let said = errors(&alone);
