@@ -31,5 +31,6 @@ pub mod registration;
 pub mod retrain;
 pub mod rollout;
 pub mod triage;
+mod tuning;
 pub mod turn;
 pub mod world;

@@ -27,7 +27,7 @@ pub use error::{PolicyError, PolicyErrors};
 pub use guard::{CountMetric, CustomMetric, Guard, GuardMetric};
 pub use monitor::{
     CloneRetrain, EventRetrain, Monitor, OnAlarm, OnDrift, OnFinding, PipelineRetrain, Reaction,
-    Retrain, TEMPLATE_NAMES,
+    Retrain, TEMPLATE_NAMES, TuningRetrain,
 };
 pub use read::parse;
 pub use schema::schema;

@@ -21,6 +21,7 @@ use crate::notice::Severity;
 use crate::observe;
 use crate::origin;
 use crate::retrain::{self, Ancestry, FINDING_KEY, PARENT_KEY};
+use crate::tuning;
 use crate::world::{Answer, Effect, Package, PackageSpec, Question, TrainingJob};
 
 mod champion;
@@ -29,6 +30,9 @@ use champion::{champion_evaluation_uri, champion_metrics, drift_remains};
 
 /// How much of a package's metadata metrics may take, of SageMaker's 50 pairs.
 const METRIC_PAIRS: usize = 34;
+
+/// The metadata key of the tuning job that launched the training job.
+const TUNING_KEY: &str = "tidegate:tuning-job";
 
 /// What has to be known to gate a training job's model.
 pub(crate) fn needs(case: &Case<'_>, job: &JobName) -> Vec<Question> {
@@ -39,6 +43,12 @@ pub(crate) fn needs(case: &Case<'_>, job: &JobName) -> Vec<Question> {
     let Some(described) = case.facts.training_job(job).is() else {
         return questions;
     };
+    if let Some(tuning) = &described.tuning {
+        questions.push(Question::TuningJob(tuning.clone()));
+        if !tuning::is_best(case, tuning, job) {
+            return questions;
+        }
+    }
     if described.status != JobStatus::Completed {
         return questions;
     }
@@ -102,6 +112,11 @@ pub(crate) fn decide(case: &Case<'_>, job: &JobName, decision: &mut Decision) {
         }
         Known::Is(described) => described,
     };
+    if let Some(tuning) = &described.tuning
+        && !tuning::counts(case, tuning, job, decision)
+    {
+        return;
+    }
     match described.status {
         JobStatus::Completed => gate(case, described, decision),
         JobStatus::InProgress | JobStatus::Stopping => {
@@ -389,6 +404,8 @@ fn metadata(
         "failed"
     };
     pairs.insert("tidegate:gate".to_owned(), verdict.to_owned());
+    let tuning = job.tuning.as_ref();
+    pairs.extend(tuning.map(|name| (TUNING_KEY.to_owned(), name.to_string())));
     if let Some(ancestry) = ancestry {
         pairs.insert(FINDING_KEY.to_owned(), ancestry.finding.clone());
         let parent = ancestry.parent.clone();

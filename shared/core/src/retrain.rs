@@ -26,7 +26,8 @@ pub use start::{Retraining, Run};
 
 pub(crate) use ancestry::{Ancestry, FINDING_KEY, PARENT_KEY, ancestry};
 pub(crate) use follow::{
-    could_not_start, execution_needs, follow, is_own_job, job_ended, needs, started,
+    could_not_start, execution_needs, follow, is_own_job, is_own_tuning, job_ended, needs, started,
+    tuning_ended,
 };
 
 /// The time in which `at_most_per_month` counts.

@@ -19,3 +19,4 @@ mod reviewed;
 mod slow;
 mod stories;
 mod town;
+mod tuning;

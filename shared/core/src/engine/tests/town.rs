@@ -8,15 +8,15 @@ use jiff::{SignedDuration, Timestamp};
 use crate::event::{Approval, EndpointStatus, JobStatus};
 use crate::evidence::Counts;
 use crate::name::{
-    EndpointName, GroupName, JobName, PackageVersion, RolloutId, ScheduleName, token,
+    EndpointName, GroupName, JobName, PackageVersion, RolloutId, ScheduleName, TuningName, token,
 };
 use crate::notice::Notice;
 use crate::origin::{DataSource, Origin};
 use crate::world::{
     Answer, ConfigSpec, ConfigVariant, Effect, Endpoint, EndpointConfig, Findings, MinuteCounts,
     Model, MonitoringSchedule, Outcome, Package, PipelineRun, Question, RetrainingRequest,
-    RunStatus, SmokeAnswer, TrainingClone, TrainingJob, Variant, VariantSpec, Violation, World,
-    WorldError, WorldErrorKind,
+    RunStatus, SmokeAnswer, TrainingClone, TrainingJob, TuningClone, TuningJob, Variant,
+    VariantSpec, Violation, World, WorldError, WorldErrorKind,
 };
 
 /// What a test wants to go wrong.
@@ -75,6 +75,10 @@ pub(super) struct State {
     pub(super) executions: BTreeMap<String, PipelineRun>,
     /// Training jobs that were cloned.
     pub(super) clones: Vec<TrainingClone>,
+    /// Tuning jobs, as they are described.
+    pub(super) tunings: BTreeMap<TuningName, TuningJob>,
+    /// Tuning jobs that were asked for.
+    pub(super) tuning_clones: Vec<TuningClone>,
     /// Events that asked for a retraining.
     pub(super) requests: Vec<RetrainingRequest>,
     /// Objects in S3.
@@ -118,6 +122,8 @@ impl Town {
             unreadable: None,
             executions: BTreeMap::new(),
             clones: Vec::new(),
+            tunings: BTreeMap::new(),
+            tuning_clones: Vec::new(),
             requests: Vec::new(),
             objects: BTreeMap::new(),
             monitors: BTreeMap::new(),
@@ -150,6 +156,7 @@ impl Town {
                 network_isolation: false,
                 inputs: BTreeMap::from([("train".to_owned(), format!("s3://data/{job}/"))]),
                 kms_key: None,
+                tuning: None,
             },
         );
     }
@@ -299,6 +306,7 @@ impl World for Town {
             Question::Minutes { .. } | Question::Hours { .. } => "GetMetricData",
             Question::VariantsOf { .. } => "ListMetrics",
             Question::Execution { .. } => "DescribePipelineExecution",
+            Question::TuningJob(_) => "DescribeHyperParameterTuningJob",
             Question::Violations { .. } => "DescribeProcessingJob",
             Question::Object { .. } => "GetObject",
             _ => "ask",
@@ -308,6 +316,10 @@ impl World for Town {
             Question::TrainingJob(job) => state.jobs.get(job).map_or(Answer::Missing, |j| {
                 Answer::TrainingJob(Box::new(j.clone()))
             }),
+            Question::TuningJob(job) => state
+                .tunings
+                .get(job)
+                .map_or(Answer::Missing, |t| Answer::TuningJob(Box::new(t.clone()))),
             Question::Package { arn } => state
                 .packages
                 .iter()
@@ -456,6 +468,7 @@ impl World for Town {
             Effect::StartTicks { .. } => "StartTicks",
             Effect::StartRetraining { .. } => "StartPipelineExecution",
             Effect::SetApproval { .. } => "SetApproval",
+            Effect::CloneTuningJob(_) => "CreateHyperParameterTuningJob",
             _ => "other",
         };
         Self::fault(&mut state, name)?;
@@ -551,6 +564,12 @@ impl World for Town {
                 state.retrainings.insert(clone.name.to_string());
                 let arn = format!("arn:training-job/{}", clone.name);
                 state.clones.push((**clone).clone());
+                return Ok(Outcome::Started { arn });
+            }
+            Effect::CloneTuningJob(clone) => {
+                state.retrainings.insert(clone.name.to_string());
+                state.tuning_clones.push((**clone).clone());
+                let arn = format!("arn:hyper-parameter-tuning-job/{}", clone.name);
                 return Ok(Outcome::Started { arn });
             }
             Effect::RequestRetraining(request) => {
