@@ -12,9 +12,9 @@ use tidegate_core::world::{Effect, Outcome, World};
 use crate::bench::Bench;
 
 use crate::parts::{
-    ROLE, WHY, approval, clone_job, config, create_endpoint, endpoint, listened_bus,
-    listened_topic, make_pipeline, make_training_job, model, notice, perform, register, registered,
-    request, retrain, shift, start, stop, update,
+    ROLE, WHY, approval, clone_job, clone_tuning, config, create_endpoint, endpoint, listened_bus,
+    listened_topic, make_pipeline, make_training_job, make_tuning_job, model, notice, perform,
+    register, registered, request, retrain, shift, start, stop, update,
 };
 
 /// The kinds of effect, from one list; `of` has no wildcard, so a new effect has to be listed.
@@ -48,6 +48,7 @@ kinds!(
     StopTicks,
     StartRetraining,
     CloneTrainingJob,
+    CloneTuningJob,
     RequestRetraining,
     Tell,
     Announce,
@@ -136,6 +137,10 @@ impl Case {
                 make_training_job(bench, &format!("{word}-old"), "the first").await;
                 clone_job(&word)
             }
+            K::CloneTuningJob => {
+                make_tuning_job(bench, &format!("{word}-old"), "the first").await;
+                clone_tuning(&word)
+            }
             K::RequestRetraining => {
                 listened_bus(bench, &word).await;
                 request(&word)
@@ -198,6 +203,7 @@ impl Case {
             | K::StopTicks
             | K::StartRetraining
             | K::CloneTrainingJob
+            | K::CloneTuningJob
             | K::RequestRetraining
             | K::Tell
             | K::Announce => return false,
@@ -215,6 +221,7 @@ impl Case {
             K::RegisterPackage
             | K::StartRetraining
             | K::CloneTrainingJob
+            | K::CloneTuningJob
             | K::RequestRetraining
             | K::Tell
             | K::Announce => return false,
@@ -323,6 +330,7 @@ impl Case {
             K::StartTicks => self.schedule_by_hand(bench).await,
             // A job of the name that is about something else.
             K::CloneTrainingJob => make_training_job(bench, word, "another").await,
+            K::CloneTuningJob => make_tuning_job(bench, word, "another").await,
             // A pipeline and a topic that aren't there.
             K::StartRetraining => return Some(retrain("nothing")),
             K::Tell => {
@@ -366,6 +374,7 @@ impl Case {
             | K::StopTicks
             | K::StartRetraining
             | K::CloneTrainingJob
+            | K::CloneTuningJob
             | K::RequestRetraining
             | K::Tell
             | K::Announce => None,
