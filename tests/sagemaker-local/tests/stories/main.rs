@@ -9,3 +9,4 @@ mod metrics;
 mod monitor;
 mod processes;
 mod support;
+mod tuning;
