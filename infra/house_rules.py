@@ -28,6 +28,7 @@ NEEDED = frozenset(
     kms:Decrypt kms:Encrypt kms:GenerateDataKey*
     s3:GetObject s3:ListBucket
     sagemaker:AddTags sagemaker:CreateEndpoint sagemaker:CreateEndpointConfig
+    sagemaker:CreateHyperParameterTuningJob sagemaker:DescribeHyperParameterTuningJob
     sagemaker:CreateModel sagemaker:CreateModelPackage sagemaker:CreateModelPackageGroup
     sagemaker:CreateTrainingJob
     sagemaker:DeleteEndpoint sagemaker:DeleteEndpointConfig sagemaker:DeleteModel

@@ -13,4 +13,5 @@ mod findings;
 mod registration;
 mod retrained;
 mod senders;
+mod tuned;
 mod unreadable;
