@@ -7,7 +7,7 @@ mod largest;
 use largest::Dice;
 use serde::Serialize;
 use tidegate_core::bounds::{ITEM, MESSAGE};
-use tidegate_core::head::{LONG, REMEMBERED_APPROVALS, REMEMBERED_FINDINGS};
+use tidegate_core::head::{LONG, REMEMBERED_APPROVALS, REMEMBERED_FINDINGS, REMEMBERED_TUNINGS};
 use tidegate_core::notice::{MOST_LINES, fitting};
 use tidegate_core::rollout::{LONGEST_SENTENCE, MOST_WEIGHTS, Phase, Rollout};
 
@@ -58,6 +58,7 @@ fn a_state_remembers_no_more_than_it_says() {
     let head = largest::head(&mut dice, &policy);
     assert_eq!(head.approvals.len(), REMEMBERED_APPROVALS);
     assert_eq!(head.findings.len(), REMEMBERED_FINDINGS);
+    assert_eq!(head.tunings.len(), REMEMBERED_TUNINGS);
 }
 
 #[test]

@@ -98,7 +98,7 @@ async fn tunings<L: Ledger, W: World>(
     let Some(snapshot) = ledger.load(group, None).await? else {
         return Ok(());
     };
-    for job in snapshot.head.tunings.into_iter() {
+    for job in snapshot.head.tunings {
         if !world.has_time() {
             break;
         }
