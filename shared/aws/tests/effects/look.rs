@@ -1,6 +1,6 @@
 //! How to see what an effect did: the described state and how many calls took effect, names aside.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use tidegate_core::name::EndpointName;
@@ -157,7 +157,16 @@ async fn tuning_job(bench: &Bench, word: &str) -> String {
     // Its training jobs come and go.
     let found = found.ok().map(|job| {
         let definition = job.training_job_definition.unwrap();
-        (definition, job.hyper_parameter_tuning_job_config)
+        let fixed: BTreeMap<_, _> = definition
+            .static_hyper_parameters
+            .into_iter()
+            .flatten()
+            .collect();
+        (
+            fixed,
+            definition.input_data_config,
+            job.hyper_parameter_tuning_job_config,
+        )
     });
     let made = bench.calls("CreateHyperParameterTuningJob", &format!("\"{word}\""));
     format!("{found:?}, {made} made")

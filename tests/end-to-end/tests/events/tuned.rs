@@ -34,6 +34,8 @@ async fn of_a_tuning_job_the_best_model_counts_and_drift_tunes_again() {
             })
             .await?;
         is_the_best(&book.world, &project, FIRST, &first).await?;
+        // A person takes their time.
+        book.world.pass_minutes(2).await?;
         set_approval(&book.world, &first, ModelApprovalStatus::Approved).await?;
         book.ended(TUNED, 1, 20).await?;
         book.world.admin().advance(3_600).await?;
