@@ -170,7 +170,7 @@ mod tests {
 
     use super::*;
 
-    fn plan(config: Value, fixed: Value) -> Result<Vec<Planned>, ApiError> {
+    fn plan(config: &Value, fixed: &Value) -> Result<Vec<Planned>, ApiError> {
         let body = json!({
             "HyperParameterTuningJobConfig": config,
             "TrainingJobDefinition": { "StaticHyperParameters": fixed },
@@ -190,21 +190,20 @@ mod tests {
                 "CategoricalParameterRanges": [{"Name": "loss", "Values": ["a", "b"]}],
             },
         });
-        let drawn = plan(config.clone(), json!({})).unwrap();
+        let drawn = plan(&config, &json!({})).unwrap();
         assert_eq!(drawn.len(), 200);
-        let number = |name: &str| {
-            drawn
-                .iter()
-                .map(move |p| p.values[name].parse::<f64>().unwrap())
-        };
+        let etas: Vec<f64> = drawn
+            .iter()
+            .map(|p| p.values["eta"].parse().unwrap())
+            .collect();
         let depths: std::collections::BTreeSet<_> =
             drawn.iter().map(|p| &p.values["depth"]).collect();
         assert_eq!(depths.into_iter().collect::<Vec<_>>(), ["2", "3", "4"]);
-        assert!(number("eta").all(|eta| (0.001..=1.0).contains(&eta)));
+        assert!(etas.iter().all(|eta| (0.001..=1.0).contains(eta)));
         // On a logarithmic scale a third lies below a hundredth.
-        let small = number("eta").filter(|eta| *eta < 0.01).count();
+        let small = etas.iter().filter(|eta| **eta < 0.01).count();
         assert!((40..95).contains(&small), "{small}");
-        assert_eq!(plan(config, json!({})).unwrap(), drawn);
+        assert_eq!(plan(&config, &json!({})).unwrap(), drawn);
     }
 
     #[test]
@@ -214,7 +213,7 @@ mod tests {
             "ParameterRanges": { "CategoricalParameterRanges": [
                 {"Name": "loss", "Values": ["a", "b"]}, {"Name": "depth", "Values": ["1", "2", "3"]}] },
         });
-        let drawn = plan(config, json!({})).unwrap();
+        let drawn = plan(&config, &json!({})).unwrap();
         assert_eq!(drawn.len(), 6);
         assert_eq!(drawn[5].values["loss"], "b");
         assert_eq!(drawn[5].values["depth"], "3");
@@ -254,7 +253,7 @@ mod tests {
                 "MaxNumberOfTrainingJobs",
             ),
         ] {
-            let error = plan(config, fixed).unwrap_err();
+            let error = plan(&config, &fixed).unwrap_err();
             assert!(error.message.contains(said), "{}", error.message);
         }
     }

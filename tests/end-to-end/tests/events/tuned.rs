@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
-use aws_sdk_sagemaker::types::ModelApprovalStatus;
+use aws_sdk_sagemaker::types::{MetricData, ModelApprovalStatus};
 use serde_json::json;
 use tidegate_core::audit::What;
 use tidegate_end_to_end::clients;
@@ -143,7 +143,7 @@ async fn is_the_best(
             .iter()
             .find(|m| m.metric_name() == Some(&project.gate.metric));
         let value = metric
-            .and_then(|m| m.value())
+            .and_then(MetricData::value)
             .context("it has the metric")?;
         values.push((name.to_owned(), value));
     }
