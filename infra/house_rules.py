@@ -29,6 +29,7 @@ NEEDED = frozenset(
     s3:GetObject s3:ListBucket
     sagemaker:AddAssociation sagemaker:AddTags sagemaker:CreateAction sagemaker:CreateArtifact
     sagemaker:CreateContext sagemaker:CreateEndpoint sagemaker:CreateEndpointConfig
+    sagemaker:CreateHyperParameterTuningJob sagemaker:DescribeHyperParameterTuningJob
     sagemaker:CreateModel sagemaker:CreateModelPackage sagemaker:CreateModelPackageGroup
     sagemaker:CreateTrainingJob
     sagemaker:DeleteEndpoint sagemaker:DeleteEndpointConfig sagemaker:DeleteModel

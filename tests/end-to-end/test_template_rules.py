@@ -97,6 +97,7 @@ class OurTemplate(unittest.TestCase):
                     "SageMaker Model Building Pipeline Execution Status Change",
                     "training-complete",
                 ),
+                ("SageMaker HyperParameter Tuning Job State Change", "training-complete"),
                 ("AWS API Call via CloudTrail", "training-complete"),
                 ("SageMaker Model Package State Change", "package-approved"),
                 ("SageMaker Endpoint State Change", "canary-shift"),
@@ -109,6 +110,7 @@ class OurTemplate(unittest.TestCase):
     def test_the_examples_of_awss_guide_reach_their_function(self):
         for sample, function in (
             ("training-job-state-change.json", "training-complete"),
+            ("hyperparameter-tuning-job-state-change.json", "training-complete"),
             ("call-create-training-job.json", "training-complete"),
             ("call-create-training-job-refused.json", None),
             ("call-stop-training-job.json", None),

@@ -185,7 +185,9 @@ impl Letter {
     pub(crate) fn belongs_to(&self) -> Option<String> {
         match &self.event.as_ref().ok()?.kind {
             Kind::Package { group, .. } | Kind::Tick { group, .. } => Some(group.to_string()),
-            Kind::TrainingJob { tags, .. } => tags.get("tidegate:pipeline").cloned(),
+            Kind::TrainingJob { tags, .. } | Kind::TuningJob { tags, .. } => {
+                tags.get("tidegate:pipeline").cloned()
+            }
             _ => None,
         }
     }

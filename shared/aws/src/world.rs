@@ -29,6 +29,7 @@ mod schedules;
 mod smoke;
 mod tags;
 mod training;
+mod tuning;
 mod values;
 
 /// The outside, as the clients' account and region have it.
@@ -66,6 +67,7 @@ impl AwsWorld {
         Box::pin(async move {
             match question {
                 Question::TrainingJob(job) => self.training_job(job).await,
+                Question::TuningJob(job) => self.tuning_job(job).await,
                 Question::Package { arn } => self.package(arn).await,
                 Question::Data { uris } => self.data(uris).await,
                 Question::Artifact { uri } => self.artifact(uri).await,
@@ -172,6 +174,7 @@ impl AwsWorld {
                         .await
                 }
                 Effect::CloneTrainingJob(clone) => self.clone_training_job(clone).await,
+                Effect::CloneTuningJob(clone) => self.clone_tuning_job(clone).await,
                 Effect::RequestRetraining(request) => self.request_retraining(request).await,
                 Effect::Tell { topic, notice } => self.tell(topic.as_deref(), notice).await,
                 Effect::Announce { notice } => self.announce(notice).await,

@@ -15,7 +15,7 @@ use crate::name::StageName;
 use crate::rollout::{self, Rollout};
 use crate::turn::{self, take};
 use crate::world::{Effect, Outcome, Question};
-use crate::{approval, observe, registration, retrain, triage};
+use crate::{approval, observe, registration, retrain, triage, tuning};
 
 mod outcomes;
 
@@ -47,6 +47,7 @@ pub fn needs(case: &Case<'_>, input: &Input<'_>) -> Vec<Question> {
         Input::Continue => turn::needs(case),
         Input::Event(event) => match &event.kind {
             Kind::TrainingJob { job, .. } => registration::needs(case, job),
+            Kind::TuningJob { job, .. } => tuning::needs(case, job),
             Kind::Package { arn, version, .. } => approval::needs(case, arn, *version),
             Kind::Endpoint { endpoint, .. } => case
                 .snapshot
@@ -116,6 +117,7 @@ pub fn decide(case: &Case<'_>, input: &Input<'_>) -> Decision {
                 registration::decide(case, job, &mut decision);
                 retrain::job_ended(case, job, &mut decision);
             }
+            Kind::TuningJob { job, .. } => tuning::decide(case, job, &mut decision),
             Kind::TrainingStarted { job, by, .. } => {
                 approval::remember_trainer(case, job, by, &mut decision);
             }

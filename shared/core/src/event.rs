@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::{
     EndpointName, EventId, GroupName, JobName, PackageVersion, RolloutId, ScheduleName, StageName,
+    TuningName,
 };
 
 pub use describe::describe;
@@ -144,6 +145,15 @@ pub enum Kind {
     TrainingJob {
         /// The job.
         job: JobName,
+        /// Its status.
+        status: JobStatus,
+        /// Its tags, as far as the event has them.
+        tags: BTreeMap<String, String>,
+    },
+    /// A hyperparameter tuning job changed its status.
+    TuningJob {
+        /// The tuning job.
+        job: TuningName,
         /// Its status.
         status: JobStatus,
         /// Its tags, as far as the event has them.

@@ -1,11 +1,11 @@
 //! The answers that a decision was given, found again by their questions.
 
 use crate::artifact::Artifact;
-use crate::name::{EndpointName, JobName, ScheduleName};
+use crate::name::{EndpointName, JobName, ScheduleName, TuningName};
 use crate::origin::DataSource;
 use crate::world::{
     Answer, Endpoint, EndpointConfig, Findings, MinuteCounts, Model, MonitoringSchedule, Package,
-    PipelineRun, Question, SmokeAnswer, TrainingJob,
+    PipelineRun, Question, SmokeAnswer, TrainingJob, TuningJob,
 };
 
 /// The answers that a decision was given.
@@ -75,6 +75,8 @@ impl Facts {
         package(arn: &str) -> Package, Question::Package { arn: arn.to_owned() }, Package;
         /// A training job.
         training_job(job: &JobName) -> TrainingJob, Question::TrainingJob(job.clone()), TrainingJob;
+        /// A hyperparameter tuning job.
+        tuning_job(job: &TuningName) -> TuningJob, Question::TuningJob(job.clone()), TuningJob;
         /// An execution of a SageMaker pipeline.
         execution(arn: &str) -> PipelineRun, Question::Execution { arn: arn.to_owned() }, Execution;
         /// A monitoring schedule.

@@ -13,7 +13,7 @@ use crate::bounds::json_bytes;
 use crate::candidate::Candidate;
 use crate::event::Approval;
 use crate::name::{
-    EndpointName, JobName, PackageVersion, RolloutId, ScheduleName, StageName, token,
+    EndpointName, JobName, PackageVersion, RolloutId, ScheduleName, StageName, TuningName, token,
 };
 use crate::retrain::Retraining;
 use crate::rollout::Rollout;
@@ -29,6 +29,9 @@ pub const REMEMBERED_STORMS: usize = 100;
 
 /// How many training jobs' creators, and how many versions' approvers, are remembered.
 pub const REMEMBERED_CREATORS: usize = 50;
+
+/// How many tuning jobs are waited for, the newest.
+pub const REMEMBERED_TUNINGS: usize = 20;
 
 /// A person with a longer name, bytes, is remembered by the name's hash.
 const LONGEST_PERSON: usize = 60;
@@ -93,6 +96,10 @@ pub struct Head {
     /// The newest retraining, under way or ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retraining: Option<Box<Retraining>>,
+    /// Tuning jobs that have not ended as far as is known, the newest [`REMEMBERED_TUNINGS`]:
+    /// housekeeping asks after them.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    pub tunings: VecDeque<TuningName>,
     /// Why no retraining started when people were last told so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withheld: Option<Withheld>,
@@ -188,6 +195,16 @@ impl Head {
         false
     }
 
+    /// Remembers that a tuning job is waited for.
+    pub fn wait_for(&mut self, tuning: &TuningName) {
+        if !self.tunings.contains(tuning) {
+            self.tunings.push_back(tuning.clone());
+        }
+        while self.tunings.len() > REMEMBERED_TUNINGS {
+            self.tunings.pop_front();
+        }
+    }
+
     /// Remembers the schedules that housekeeping asks, and forgets all others.
     pub fn watch(&mut self, schedules: &[ScheduleName]) {
         self.schedules.retain(|name, _| schedules.contains(name));
@@ -267,7 +284,7 @@ impl Head {
             .retraining
             .as_ref()
             .is_some_and(|retraining| retraining.is_under_way());
-        let is_watching = !self.schedules.is_empty();
+        let is_watching = !self.schedules.is_empty() || !self.tunings.is_empty();
         !self.rollouts.is_empty() || !self.waiting.is_empty() || is_training || is_watching
     }
 

@@ -36,5 +36,6 @@ pub mod rollout;
 pub mod run_once;
 pub mod trace;
 pub mod triage;
+mod tuning;
 pub mod turn;
 pub mod world;

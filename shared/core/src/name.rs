@@ -86,6 +86,8 @@ names! {
     StageName, "a stage";
     /// A training job.
     JobName, "a training job";
+    /// A hyperparameter tuning job; SageMaker allows 32 characters of these.
+    TuningName, "a hyperparameter tuning job";
     /// A Model Monitor schedule.
     ScheduleName, "a monitoring schedule";
 }

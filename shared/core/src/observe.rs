@@ -255,6 +255,7 @@ fn is_harmless(effect: &Effect) -> bool {
         | Effect::DeleteEndpoint { .. }
         | Effect::ShiftWeights { .. }
         | Effect::CloneTrainingJob(_)
+        | Effect::CloneTuningJob(_)
         | Effect::RequestRetraining(_)
         | Effect::StartRetraining { .. } => false,
     }

@@ -30,7 +30,7 @@ pub use governance::{Card, CardStatus, Governance, RiskRating};
 pub use guard::{CountMetric, CustomMetric, Guard, GuardMetric};
 pub use monitor::{
     CloneRetrain, EventRetrain, Monitor, OnAlarm, OnDrift, OnFinding, PipelineRetrain, Reaction,
-    Retrain, TEMPLATE_NAMES,
+    Retrain, TEMPLATE_NAMES, TuningRetrain,
 };
 pub use preflight::Preflight;
 pub use read::parse;

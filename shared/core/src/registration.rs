@@ -22,6 +22,7 @@ use crate::notice::Severity;
 use crate::origin::{self, ARTIFACT_KEY};
 use crate::record;
 use crate::retrain::{self, Ancestry, FINDING_KEY, Lost, PARENT_KEY};
+use crate::tuning;
 use crate::world::{Effect, Package, PackageSpec, Question, TrainingJob};
 
 mod champion;
@@ -35,6 +36,9 @@ use verdict::{Verdict, verdict};
 /// How much of a package's metadata metrics may take, of SageMaker's 50 pairs.
 const METRIC_PAIRS: usize = 34;
 
+/// The metadata key of the tuning job that launched the training job.
+const TUNING_KEY: &str = "tidegate:tuning-job";
+
 /// What has to be known to gate a training job's model.
 pub(crate) fn needs(case: &Case<'_>, job: &JobName) -> Vec<Question> {
     if is_gated(case, job) {
@@ -44,6 +48,12 @@ pub(crate) fn needs(case: &Case<'_>, job: &JobName) -> Vec<Question> {
     let Some(described) = case.facts.training_job(job).is() else {
         return questions;
     };
+    if let Some(tuning) = &described.tuning {
+        questions.push(Question::TuningJob(tuning.clone()));
+        if !tuning::is_best(case, tuning, job) {
+            return questions;
+        }
+    }
     if described.status != JobStatus::Completed {
         return questions;
     }
@@ -109,6 +119,11 @@ pub(crate) fn decide(case: &Case<'_>, job: &JobName, decision: &mut Decision) {
         }
         Known::Is(described) => described,
     };
+    if let Some(tuning) = &described.tuning
+        && !tuning::counts(case, tuning, job, decision)
+    {
+        return;
+    }
     match described.status {
         JobStatus::Completed => gate(case, described, decision),
         JobStatus::InProgress | JobStatus::Stopping => {
@@ -367,6 +382,8 @@ fn metadata(
         Approval::Rejected => "failed",
     };
     pairs.insert("tidegate:gate".to_owned(), verdict.to_owned());
+    let tuning = job.tuning.as_ref();
+    pairs.extend(tuning.map(|name| (TUNING_KEY.to_owned(), name.to_string())));
     if let Some(ancestry) = ancestry {
         pairs.insert(FINDING_KEY.to_owned(), ancestry.finding.clone());
         let parent = ancestry.parent.clone();

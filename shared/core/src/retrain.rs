@@ -31,7 +31,8 @@ pub(crate) use ancestry::{Ancestry, FINDING_KEY, PARENT_KEY, ancestry};
 pub(crate) use remains::{Lost, finding_of, lost, remember_model};
 
 pub(crate) use follow::{
-    could_not_start, execution_needs, follow, is_own_job, job_ended, needs, started,
+    could_not_start, execution_needs, follow, is_own_job, is_own_tuning, job_ended, needs, started,
+    tuning_ended,
 };
 
 /// The time in which `at_most_per_month` counts.

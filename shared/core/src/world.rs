@@ -18,12 +18,16 @@ use crate::evidence::Counts;
 use crate::gate::Metrics;
 use crate::name::{
     EndpointName, GroupName, JobName, PackageVersion, PipelineName, RolloutId, ScheduleName,
-    StageName,
+    StageName, TuningName,
 };
 use crate::notice::Notice;
 use crate::origin::{DataSource, Origin};
 use crate::pipeline::{Card, GuardMetric, Instance, Vpc};
 use crate::trace::Trace;
+
+mod tuning;
+
+pub use tuning::{BestJob, TuningClone, TuningJob, TuningLike};
 
 /// The outside.
 pub trait World: Sync {
@@ -101,6 +105,8 @@ impl WorldError {
 pub enum Question {
     /// `DescribeTrainingJob` and its `ListTags`.
     TrainingJob(JobName),
+    /// `DescribeHyperParameterTuningJob` and its `ListTags`.
+    TuningJob(TuningName),
     /// `DescribeModelPackage`.
     Package {
         /// The package's ARN.
@@ -213,6 +219,8 @@ pub enum Answer {
     Refused(WorldError),
     /// A training job.
     TrainingJob(Box<TrainingJob>),
+    /// A hyperparameter tuning job.
+    TuningJob(Box<TuningJob>),
     /// A model package.
     Package(Box<Package>),
     /// Model packages.
@@ -280,6 +288,9 @@ pub struct TrainingJob {
     pub inputs: BTreeMap<String, String>,
     /// The KMS key of its artifact (`OutputDataConfig.KmsKeyId`).
     pub kms_key: Option<String>,
+    /// The tuning job that launched it (`TuningJobArn`), if one did.
+    #[serde(default)]
+    pub tuning: Option<TuningName>,
 }
 
 /// A model package as `DescribeModelPackage` has it.
@@ -576,6 +587,8 @@ pub enum Effect {
     },
     /// `CreateTrainingJob` like another one.
     CloneTrainingJob(Box<TrainingClone>),
+    /// `CreateHyperParameterTuningJob` like another one.
+    CloneTuningJob(Box<TuningClone>),
     /// `PutEvents` to the default bus: others are asked to train again.
     RequestRetraining(Box<RetrainingRequest>),
     /// `StartPipelineExecution` with a client token.

@@ -7,7 +7,9 @@ mod largest;
 use largest::Dice;
 use serde::Serialize;
 use tidegate_core::bounds::{ITEM, MESSAGE};
-use tidegate_core::head::{LONG, REMEMBERED_APPROVALS, REMEMBERED_FINDINGS, REMEMBERED_STORMS};
+use tidegate_core::head::{
+    LONG, REMEMBERED_APPROVALS, REMEMBERED_FINDINGS, REMEMBERED_STORMS, REMEMBERED_TUNINGS,
+};
 use tidegate_core::notice::{MOST_LINES, fitting};
 use tidegate_core::rollout::{LONGEST_SENTENCE, MOST_WEIGHTS, Phase, Rollout};
 
@@ -59,6 +61,7 @@ fn a_state_remembers_no_more_than_it_says() {
     assert_eq!(head.approvals.len(), REMEMBERED_APPROVALS);
     assert_eq!(head.findings.len(), REMEMBERED_FINDINGS);
     assert_eq!(head.storms.len(), REMEMBERED_STORMS);
+    assert_eq!(head.tunings.len(), REMEMBERED_TUNINGS);
 }
 
 #[test]

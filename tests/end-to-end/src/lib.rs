@@ -23,6 +23,7 @@ pub mod rules;
 pub mod storm;
 pub mod story;
 pub mod training;
+pub mod tuning;
 pub mod wait;
 pub mod world;
 

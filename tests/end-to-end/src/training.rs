@@ -11,7 +11,7 @@ use aws_sdk_sagemaker::types::{
 use serde_json::{Value, json};
 
 use crate::clients::{self, Clients};
-use crate::project::Project;
+use crate::project::{self, Project};
 
 /// scikit-learn's framework container, which trains and serves.
 pub const SCIKIT_LEARN: &str =
@@ -40,19 +40,10 @@ pub struct Job<'a> {
 impl Job<'_> {
     /// Creates it.
     pub async fn create(&self, clients: &Clients) -> Result<()> {
-        let project = self.project;
-        let version = project.version(self.version)?;
-        let mut algorithm = AlgorithmSpecification::builder()
+        let algorithm = AlgorithmSpecification::builder()
             .training_image(SCIKIT_LEARN)
-            .training_input_mode(TrainingInputMode::File);
-        for metric in &project.metric_definitions {
-            algorithm = algorithm.metric_definitions(
-                MetricDefinition::builder()
-                    .name(&metric.name)
-                    .regex(&metric.regex)
-                    .build(),
-            );
-        }
+            .training_input_mode(TrainingInputMode::File)
+            .set_metric_definitions(Some(self.metrics()));
         let mut request = clients
             .sagemaker
             .create_training_job()
@@ -60,36 +51,10 @@ impl Job<'_> {
             .role_arn(clients::role(ROLE))
             .algorithm_specification(algorithm.build())
             .set_hyper_parameters(Some(self.hyperparameters()?))
-            .output_data_config(
-                OutputDataConfig::builder()
-                    .s3_output_path(format!("s3://{}/models", self.bucket))
-                    .build(),
-            )
-            .resource_config(
-                ResourceConfig::builder()
-                    .instance_type(TrainingInstanceType::MlM5Large)
-                    .instance_count(1)
-                    .volume_size_in_gb(10)
-                    .build(),
-            )
-            .stopping_condition(
-                StoppingCondition::builder()
-                    .max_runtime_in_seconds(3600)
-                    .build(),
-            );
-        for (channel, folder) in &version.channels {
-            let source = S3DataSource::builder()
-                .s3_data_type(S3DataType::S3Prefix)
-                .s3_uri(self.data(folder))
-                .build();
-            request = request.input_data_config(
-                Channel::builder()
-                    .channel_name(channel)
-                    .data_source(DataSource::builder().s3_data_source(source).build())
-                    .content_type("text/csv")
-                    .build(),
-            );
-        }
+            .set_input_data_config(Some(self.channels()?))
+            .output_data_config(self.output())
+            .resource_config(a_small_instance())
+            .stopping_condition(an_hour());
         for (key, value) in &self.tags {
             request = request.tags(Tag::builder().key(key).value(value).build());
         }
@@ -98,6 +63,42 @@ impl Job<'_> {
             .await
             .with_context(|| format!("the training job {} can't be created", self.name))?;
         Ok(())
+    }
+
+    /// How metrics are found in the log.
+    pub(crate) fn metrics(&self) -> Vec<MetricDefinition> {
+        let known = self.project.metric_definitions.iter();
+        let metric = |known: &project::MetricDefinition| {
+            MetricDefinition::builder()
+                .name(&known.name)
+                .regex(&known.regex)
+                .build()
+        };
+        known.map(metric).collect()
+    }
+
+    /// Where the data is.
+    pub(crate) fn channels(&self) -> Result<Vec<Channel>> {
+        let channels = &self.project.version(self.version)?.channels;
+        let channel = |(name, folder): (&String, &String)| {
+            let source = S3DataSource::builder()
+                .s3_data_type(S3DataType::S3Prefix)
+                .s3_uri(self.data(folder))
+                .build();
+            Channel::builder()
+                .channel_name(name)
+                .data_source(DataSource::builder().s3_data_source(source).build())
+                .content_type("text/csv")
+                .build()
+        };
+        Ok(channels.iter().map(channel).collect())
+    }
+
+    /// Where the model goes.
+    pub(crate) fn output(&self) -> OutputDataConfig {
+        OutputDataConfig::builder()
+            .s3_output_path(format!("s3://{}/models", self.bucket))
+            .build()
     }
 
     /// The same as the arguments of a SageMaker pipeline's training step.
@@ -146,7 +147,7 @@ impl Job<'_> {
     }
 
     /// Each value as JSON, as the SageMaker SDK sends it.
-    fn hyperparameters(&self) -> Result<HashMap<String, String>> {
+    pub(crate) fn hyperparameters(&self) -> Result<HashMap<String, String>> {
         let mut all: HashMap<String, String> = self
             .project
             .version(self.version)?
@@ -165,4 +166,20 @@ impl Job<'_> {
         all.insert("sagemaker_container_log_level".to_owned(), "20".to_owned());
         Ok(all)
     }
+}
+
+/// One instance of the usual kind.
+pub(crate) fn a_small_instance() -> ResourceConfig {
+    ResourceConfig::builder()
+        .instance_type(TrainingInstanceType::MlM5Large)
+        .instance_count(1)
+        .volume_size_in_gb(10)
+        .build()
+}
+
+/// A job runs no longer.
+pub(crate) fn an_hour() -> StoppingCondition {
+    StoppingCondition::builder()
+        .max_runtime_in_seconds(3600)
+        .build()
 }

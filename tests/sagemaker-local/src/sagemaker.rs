@@ -13,7 +13,7 @@ use crate::monitor::{definition, execution, schedule};
 use crate::world::World;
 use crate::{
     arn, configs, endpoints, events, json as members, lineage, models, packages, pipelines,
-    processing, tags, training, validate,
+    processing, tags, training, tuning, validate,
 };
 
 /// One request: who asked, and when.
@@ -86,6 +86,10 @@ fn operation_of(name: &str) -> Option<Work> {
         "DescribeTrainingJob" => training::describe,
         "ListTrainingJobs" => training::list_jobs,
         "StopTrainingJob" => training::stop,
+        "CreateHyperParameterTuningJob" => tuning::create,
+        "DescribeHyperParameterTuningJob" => tuning::describe,
+        "StopHyperParameterTuningJob" => tuning::stop,
+        "ListTrainingJobsForHyperParameterTuningJob" => tuning::list_training_jobs,
         "CreateModelPackageGroup" => packages::create_group,
         "DescribeModelPackageGroup" => packages::describe_group,
         "ListModelPackageGroups" => packages::list_groups,

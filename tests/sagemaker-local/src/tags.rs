@@ -35,7 +35,8 @@ impl Tags {
         )
     }
 
-    fn pairs(&self, arn: &str) -> Vec<Value> {
+    /// As a list: how requests carry them.
+    pub(crate) fn pairs(&self, arn: &str) -> Vec<Value> {
         let tags = self.0.get(arn).into_iter().flatten();
         tags.map(|(key, value)| json!({"Key": key, "Value": value}))
             .collect()

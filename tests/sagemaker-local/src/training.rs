@@ -27,10 +27,12 @@ pub(crate) struct Job {
     pub(crate) body: Map<String, Value>,
     pub(crate) status: Status,
     secondary: &'static str,
-    created: Moment,
+    pub(crate) created: Moment,
     modified: Moment,
-    started: Option<Moment>,
-    ended: Option<Moment>,
+    pub(crate) started: Option<Moment>,
+    pub(crate) ended: Option<Moment>,
+    /// The tuning job that launched it.
+    tuning: Option<String>,
     pub(crate) failure: Option<String>,
     /// The latest value of each metric, in the order of the definitions.
     pub(crate) metrics: Vec<Metric>,
@@ -192,6 +194,9 @@ impl Job {
         if let Some(failure) = &self.failure {
             body.insert("FailureReason".into(), json!(failure));
         }
+        if let Some(tuning) = &self.tuning {
+            body.insert("TuningJobArn".into(), json!(tuning));
+        }
         let metrics: Vec<Value> = self
             .metrics
             .iter()
@@ -268,6 +273,16 @@ fn message_of(secondary: &str) -> &'static str {
 }
 
 pub(crate) fn create(call: &Call, world: &mut World, input: &Value) -> Result<Value, ApiError> {
+    launch(call, world, input, None)
+}
+
+/// Starts a training job, of a tuning job if that is given.
+pub(crate) fn launch(
+    call: &Call,
+    world: &mut World,
+    input: &Value,
+    tuning: Option<&str>,
+) -> Result<Value, ApiError> {
     let name = required(input, "TrainingJobName");
     let arn = arn::sagemaker("training-job", &name);
     if world.jobs.contains_key(&name) {
@@ -296,6 +311,7 @@ pub(crate) fn create(call: &Call, world: &mut World, input: &Value) -> Result<Va
         modified: call.now,
         started: None,
         ended: None,
+        tuning: tuning.map(str::to_owned),
         failure: None,
         metrics,
         transitions: Vec::new(),

@@ -26,6 +26,7 @@ use crate::processing;
 use crate::resource::Resources;
 use crate::tags::Tags;
 use crate::training::Job;
+use crate::tuning::Tunings;
 
 /// How many sent events are kept for the admin API.
 const EVENTS_KEPT: usize = 2_000;
@@ -37,6 +38,7 @@ pub(crate) struct World {
     pub(crate) rng: StdRng,
     pub(crate) tags: Tags,
     pub(crate) jobs: BTreeMap<String, Job>,
+    pub(crate) tunings: Tunings,
     pub(crate) registry: Registry,
     pub(crate) models: Resources,
     pub(crate) configs: Resources,
@@ -113,6 +115,7 @@ impl World {
             rng: StdRng::seed_from_u64(seed),
             tags: Tags::default(),
             jobs: BTreeMap::new(),
+            tunings: Tunings::new(),
             registry: Registry::default(),
             models: Resources::default(),
             configs: Resources::default(),

@@ -356,6 +356,7 @@ impl World for Port<'_> {
 fn name_of(question: &Question) -> &'static str {
     match question {
         Question::TrainingJob(_) => "DescribeTrainingJob",
+        Question::TuningJob(_) => "DescribeHyperParameterTuningJob",
         Question::Package { .. } => "DescribeModelPackage",
         Question::Data { .. } => "ListObjectsV2",
         Question::Artifact { .. } => "HeadObject",
@@ -503,7 +504,11 @@ fn answer(town: &mut Town, question: &Question, key: u64) -> Answer {
         Question::Artifact { uri } => Some(Answer::Artifact(Box::new(artifact(uri)))),
         // Only the command line asks which variants there were.
         // The jobs of these stories name no data.
-        Question::Data { .. } | Question::Object { .. } | Question::VariantsOf { .. } => None,
+        // Nor are any of them launched by a tuning job.
+        Question::Data { .. }
+        | Question::Object { .. }
+        | Question::VariantsOf { .. }
+        | Question::TuningJob(_) => None,
     };
     found.unwrap_or(Answer::Missing)
 }

@@ -4,7 +4,7 @@
 //! and for what is the old job's own: its debugger and profiler, its experiment, the package that it
 //! made, and its checkpoints, from which the new job would go on instead of training anew.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aws_sdk_sagemaker::operation::describe_training_job::DescribeTrainingJobOutput;
 use aws_sdk_sagemaker::types::{Channel, CheckpointConfig};
@@ -18,9 +18,9 @@ use crate::error::{Failure, failed, refused};
 const CREATE: &str = "CreateTrainingJob";
 const DESCRIBE: &str = "DescribeTrainingJob";
 /// The tag that says which finding a job is about; it is what makes a job ours.
-const FINDING: &str = "tidegate:finding";
+pub(super) const FINDING: &str = "tidegate:finding";
 /// Where the SageMaker SDK tells a script its job's name (a JSON text).
-const NAME_PARAMETER: &str = "sagemaker_job_name";
+pub(super) const NAME_PARAMETER: &str = "sagemaker_job_name";
 
 impl AwsWorld {
     pub(super) async fn clone_training_job(
@@ -44,7 +44,10 @@ impl AwsWorld {
         }
     }
 
-    async fn described_job(&self, name: &str) -> Result<DescribeTrainingJobOutput, WorldError> {
+    pub(super) async fn described_job(
+        &self,
+        name: &str,
+    ) -> Result<DescribeTrainingJobOutput, WorldError> {
         let asked = self
             .clients
             .sagemaker
@@ -61,7 +64,10 @@ impl AwsWorld {
         tags: &BTreeMap<String, String>,
         with_metrics: bool,
     ) -> Result<String, Failure> {
-        let inputs = inputs(clone, like.input_data_config()).map_err(own)?;
+        let (given, of) = (&clone.inputs, clone.like.as_str());
+        let channels = like.input_data_config();
+        unknown_channel(CREATE, given, of, channels).map_err(own)?;
+        let inputs = inputs(CREATE, given, of, channels).map_err(own)?;
         let mut algorithm = like.algorithm_specification.clone();
         if let Some(algorithm) = algorithm.as_mut().filter(|_| !with_metrics) {
             algorithm.metric_definitions = None;
@@ -84,7 +90,7 @@ impl AwsWorld {
                 like.enable_inter_container_traffic_encryption,
             )
             .set_enable_managed_spot_training(like.enable_managed_spot_training)
-            .set_checkpoint_config(checkpoints(clone, like.checkpoint_config()))
+            .set_checkpoint_config(checkpoints(clone.name.as_str(), like.checkpoint_config()))
             .set_tensor_board_output_config(like.tensor_board_output_config.clone())
             .set_environment(like.environment.clone())
             .set_retry_strategy(like.retry_strategy.clone())
@@ -114,50 +120,62 @@ impl AwsWorld {
     }
 }
 
-fn own(error: WorldError) -> Failure {
+pub(super) fn own(error: WorldError) -> Failure {
     Failure {
         error,
         already: false,
     }
 }
 
-fn wants_no_metrics(failure: &Failure) -> bool {
+pub(super) fn wants_no_metrics(failure: &Failure) -> bool {
     let message = failure.error.message.to_ascii_lowercase();
     message.contains("metric definitions") && message.contains("algorithm")
 }
 
-/// The channels, on the data that the policy names.
-fn inputs(clone: &TrainingClone, like: &[Channel]) -> Result<Vec<Channel>, WorldError> {
-    let name_of = |channel: &Channel| channel.channel_name.clone().unwrap_or_default();
-    let unknown = clone
-        .inputs
-        .keys()
-        .find(|name| !like.iter().any(|channel| name_of(channel) == **name));
-    if let Some(unknown) = unknown {
-        let names: Vec<String> = like.iter().map(name_of).collect();
-        return Err(refused(
-            CREATE,
-            format!(
-                "the policy gives data for the channel {unknown}, and the job {} has the channels \
-                 {}",
-                clone.like,
-                names.join(", ")
-            ),
-        ));
-    }
+/// Refuses data for a channel that none of those of the job `of` is called by.
+pub(super) fn unknown_channel<'a>(
+    call: &'static str,
+    given: &BTreeMap<String, String>,
+    of: &str,
+    channels: impl IntoIterator<Item = &'a Channel>,
+) -> Result<(), WorldError> {
+    let names: BTreeSet<String> = channels.into_iter().map(name_of).collect();
+    let Some(unknown) = given.keys().find(|name| !names.contains(*name)) else {
+        return Ok(());
+    };
+    let names: Vec<String> = names.into_iter().collect();
+    Err(refused(
+        call,
+        format!(
+            "the policy gives data for the channel {unknown}, and {of} has the channels {}",
+            names.join(", ")
+        ),
+    ))
+}
+
+fn name_of(channel: &Channel) -> String {
+    channel.channel_name.clone().unwrap_or_default()
+}
+
+/// The channels of the job `of`, on the data that the policy names.
+pub(super) fn inputs(
+    call: &'static str,
+    given: &BTreeMap<String, String>,
+    of: &str,
+    like: &[Channel],
+) -> Result<Vec<Channel>, WorldError> {
     let mut channels = like.to_vec();
     for channel in &mut channels {
-        let Some(uri) = clone.inputs.get(&name_of(channel)) else {
+        let Some(uri) = given.get(&name_of(channel)) else {
             continue;
         };
         let source = channel.data_source.as_mut();
         let Some(s3) = source.and_then(|source| source.s3_data_source.as_mut()) else {
             return Err(refused(
-                CREATE,
+                call,
                 format!(
-                    "the channel {} of {} does not read from S3, so the policy can't give it data",
-                    name_of(channel),
-                    clone.like
+                    "the channel {} of {of} does not read from S3, so the policy can't give it data",
+                    name_of(channel)
                 ),
             ));
         };
@@ -178,11 +196,11 @@ fn hyperparameters(
     all
 }
 
-/// A folder of its own for checkpoints.
-fn checkpoints(clone: &TrainingClone, like: Option<&CheckpointConfig>) -> Option<CheckpointConfig> {
+/// A folder for the checkpoints of the job `name` alone.
+pub(super) fn checkpoints(name: &str, like: Option<&CheckpointConfig>) -> Option<CheckpointConfig> {
     let mut own = like?.clone();
     let uri = own.s3_uri.as_deref()?.trim_end_matches('/');
-    own.s3_uri = Some(format!("{uri}/{}", clone.name));
+    own.s3_uri = Some(format!("{uri}/{name}"));
     Some(own)
 }
 
@@ -194,14 +212,11 @@ mod tests {
 
     use super::*;
 
-    fn clone(inputs: &[(&str, &str)]) -> TrainingClone {
-        let pairs = inputs.iter();
+    fn clone() -> TrainingClone {
         TrainingClone {
             name: JobName::parse("fraud-again-1").unwrap(),
             like: JobName::parse("fraud-1").unwrap(),
-            inputs: pairs
-                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-                .collect(),
+            inputs: BTreeMap::new(),
             hyperparameters: BTreeMap::from([("depth".to_owned(), "7".to_owned())]),
             tags: BTreeMap::new(),
         }
@@ -225,11 +240,16 @@ mod tests {
             channel("train", "s3://b/old"),
             channel("test", "s3://b/test"),
         ];
-        let new = inputs(&clone(&[("train", "s3://b/new")]), &old).unwrap();
+        let given = BTreeMap::from([("train".to_owned(), "s3://b/new".to_owned())]);
+        let new = inputs(CREATE, &given, "fraud-1", &old).unwrap();
         assert_eq!(new, [channel("train", "s3://b/new"), old[1].clone()]);
-        let error = inputs(&clone(&[("trian", "s3://b/new")]), &old).unwrap_err();
+        unknown_channel(CREATE, &given, "fraud-1", &old).unwrap();
+        let given = BTreeMap::from([("trian".to_owned(), "s3://b/new".to_owned())]);
+        let error = unknown_channel(CREATE, &given, "fraud-1", &old).unwrap_err();
         assert!(
-            error.message.ends_with("has the channels train, test"),
+            error
+                .message
+                .ends_with("fraud-1 has the channels test, train"),
             "{error}"
         );
     }
@@ -240,11 +260,11 @@ mod tests {
             .hyper_parameters("sagemaker_job_name", "\"fraud-1\"")
             .hyper_parameters("depth", "5")
             .build();
-        let given = hyperparameters(&clone(&[]), &like);
+        let given = hyperparameters(&clone(), &like);
         assert_eq!(given["sagemaker_job_name"], "\"fraud-again-1\"");
         assert_eq!(given["depth"], "7");
         let old = CheckpointConfig::builder().s3_uri("s3://b/c/").build();
-        let own = checkpoints(&clone(&[]), Some(&old)).unwrap();
+        let own = checkpoints("fraud-again-1", Some(&old)).unwrap();
         assert_eq!(own.s3_uri(), Some("s3://b/c/fraud-again-1"));
     }
 }

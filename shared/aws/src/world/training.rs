@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use aws_sdk_sagemaker::types::{Channel, MetricData, TrainingJobStatus};
 use tidegate_core::event::JobStatus;
 use tidegate_core::gate::Metrics;
-use tidegate_core::name::JobName;
+use tidegate_core::name::{JobName, TuningName};
 use tidegate_core::world::{Answer, TrainingJob, WorldError};
 
 use super::AwsWorld;
-use super::values::{decimal, required, time, vpc};
+use super::values::{decimal, name_of_arn, required, time, vpc};
 use crate::error::failed;
 
 const CALL: &str = "DescribeTrainingJob";
@@ -66,6 +66,9 @@ impl AwsWorld {
             vpc: vpc(found.vpc_config.as_ref()),
             network_isolation: found.enable_network_isolation.unwrap_or(false),
             inputs: inputs(found.input_data_config.unwrap_or_default()),
+            tuning: found
+                .tuning_job_arn
+                .and_then(|arn| TuningName::parse(name_of_arn(&arn)).ok()),
             arn,
         })))
     }

@@ -12,9 +12,9 @@ use tidegate_core::world::{Effect, Outcome, World};
 use crate::bench::Bench;
 
 use crate::parts::{
-    ROLE, WHY, annotation, approval, clone_job, config, create_endpoint, endpoint, listened_bus,
-    listened_topic, make_pipeline, make_training_job, model, notice, perform, register, registered,
-    request, retrain, shift, start, stop, trace, update,
+    ROLE, WHY, annotation, approval, clone_job, clone_tuning, config, create_endpoint, endpoint,
+    listened_bus, listened_topic, make_pipeline, make_training_job, make_tuning_job, model, notice,
+    perform, register, registered, request, retrain, shift, start, stop, trace, update,
 };
 
 /// The kinds of effect, from one list; `of` has no wildcard, so a new effect has to be listed.
@@ -50,6 +50,7 @@ kinds!(
     StopTicks,
     StartRetraining,
     CloneTrainingJob,
+    CloneTuningJob,
     RequestRetraining,
     Tell,
     Announce,
@@ -147,6 +148,10 @@ impl Case {
                 make_training_job(bench, &format!("{word}-old"), "the first").await;
                 clone_job(&word)
             }
+            K::CloneTuningJob => {
+                make_tuning_job(bench, &format!("{word}-old"), "the first").await;
+                clone_tuning(&word)
+            }
             K::RequestRetraining => {
                 listened_bus(bench, &word).await;
                 request(&word)
@@ -211,6 +216,7 @@ impl Case {
             | K::StopTicks
             | K::StartRetraining
             | K::CloneTrainingJob
+            | K::CloneTuningJob
             | K::RequestRetraining
             | K::Tell
             | K::Announce => return false,
@@ -228,6 +234,7 @@ impl Case {
             K::RegisterPackage
             | K::StartRetraining
             | K::CloneTrainingJob
+            | K::CloneTuningJob
             | K::RequestRetraining
             | K::Tell
             | K::Announce => return false,
@@ -340,6 +347,7 @@ impl Case {
             K::StartTicks => self.schedule_by_hand(bench).await,
             // A job of the name that is about something else.
             K::CloneTrainingJob => make_training_job(bench, word, "another").await,
+            K::CloneTuningJob => make_tuning_job(bench, word, "another").await,
             // A pipeline and a topic that aren't there.
             K::StartRetraining => return Some(retrain("nothing")),
             K::Tell => {
@@ -385,6 +393,7 @@ impl Case {
             | K::StopTicks
             | K::StartRetraining
             | K::CloneTrainingJob
+            | K::CloneTuningJob
             | K::RequestRetraining
             | K::Tell
             | K::Announce => None,

@@ -1,6 +1,6 @@
 //! How to see what an effect did: the described state and how many calls took effect, names aside.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use tidegate_core::name::EndpointName;
@@ -35,6 +35,7 @@ impl Case {
             K::StartTicks | K::StopTicks => schedules(bench, word).await,
             K::StartRetraining => executions(bench, word).await,
             K::CloneTrainingJob => training_job(bench, word).await,
+            K::CloneTuningJob => tuning_job(bench, word).await,
             K::Tell | K::Announce | K::RequestRetraining => notices(bench, word).await,
         };
         text.replace(word.as_str(), "#")
@@ -183,6 +184,30 @@ async fn training_job(bench: &Bench, word: &str) -> String {
     let parameters = found.and_then(|job| job.hyper_parameters);
     let made = bench.calls("CreateTrainingJob", &format!("\"{word}\""));
     format!("{inputs:?} {parameters:?}, {made} made")
+}
+
+async fn tuning_job(bench: &Bench, word: &str) -> String {
+    let describe = bench
+        .clients
+        .sagemaker
+        .describe_hyper_parameter_tuning_job();
+    let found = describe.hyper_parameter_tuning_job_name(word).send().await;
+    // Its training jobs come and go.
+    let found = found.ok().map(|job| {
+        let definition = job.training_job_definition.unwrap();
+        let fixed: BTreeMap<_, _> = definition
+            .static_hyper_parameters
+            .into_iter()
+            .flatten()
+            .collect();
+        (
+            fixed,
+            definition.input_data_config,
+            job.hyper_parameter_tuning_job_config,
+        )
+    });
+    let made = bench.calls("CreateHyperParameterTuningJob", &format!("\"{word}\""));
+    format!("{found:?}, {made} made")
 }
 
 /// Receivers drop repeats by the notice's id, so that ids are what counts.

@@ -3,18 +3,24 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_sagemaker::types::{
-    AlgorithmSpecification, Channel, DataSource, OutputDataConfig, ResourceConfig, S3DataSource,
-    S3DataType, StoppingCondition, Tag, TrainingInputMode, TrainingInstanceType,
+    AlgorithmSpecification, Channel, DataSource, HyperParameterAlgorithmSpecification,
+    HyperParameterTrainingJobDefinition, HyperParameterTuningJobConfig,
+    HyperParameterTuningJobObjective, HyperParameterTuningJobObjectiveType,
+    HyperParameterTuningJobStrategyType, IntegerParameterRange, MetricDefinition, OutputDataConfig,
+    ParameterRanges, ResourceConfig, ResourceLimits, S3DataSource, S3DataType, StoppingCondition,
+    Tag, TrainingInputMode, TrainingInstanceType,
 };
 use serde_json::json;
 use tidegate_core::event::Approval;
-use tidegate_core::name::{EndpointName, GroupName, JobName, PipelineName, RolloutId, StageName};
+use tidegate_core::name::{
+    EndpointName, GroupName, JobName, PipelineName, RolloutId, StageName, TuningName,
+};
 use tidegate_core::notice::{Notice, Severity};
 use tidegate_core::pipeline::Instance;
 use tidegate_core::trace::{Entity, LinkKind, Trace, TraceLink, TraceNode};
 use tidegate_core::world::{
     Annotation, ConfigSpec, Effect, LifeCycle, ModelSpec, Outcome, PackageSpec, RetrainingRequest,
-    TrainingClone, VariantSpec, World,
+    TrainingClone, TuningClone, TuningLike, VariantSpec, World,
 };
 
 use crate::bench::Bench;
@@ -233,20 +239,9 @@ pub(crate) fn clone_job(word: &str) -> Effect {
 
 /// A training job that is tagged with a finding.
 pub(crate) async fn make_training_job(bench: &Bench, name: &str, finding: &str) {
-    let s3 = S3DataSource::builder()
-        .s3_uri("s3://bucket/stale")
-        .s3_data_type(S3DataType::S3Prefix);
-    let source = DataSource::builder().s3_data_source(s3.build());
-    let channel = Channel::builder()
-        .channel_name("train")
-        .data_source(source.build());
     let algorithm = AlgorithmSpecification::builder()
         .training_image(IMAGE)
         .training_input_mode(TrainingInputMode::File);
-    let resources = ResourceConfig::builder()
-        .instance_type(TrainingInstanceType::MlM5Large)
-        .instance_count(1)
-        .volume_size_in_gb(10);
     let tag = Tag::builder().key("tidegate:finding").value(finding);
     bench
         .clients
@@ -255,23 +250,102 @@ pub(crate) async fn make_training_job(bench: &Bench, name: &str, finding: &str) 
         .training_job_name(name)
         .algorithm_specification(algorithm.build())
         .role_arn(ROLE)
-        .input_data_config(channel.build())
-        .output_data_config(
-            OutputDataConfig::builder()
-                .s3_output_path("s3://bucket/models")
-                .build(),
-        )
-        .resource_config(resources.build())
-        .stopping_condition(
-            StoppingCondition::builder()
-                .max_runtime_in_seconds(60)
-                .build(),
-        )
+        .input_data_config(train_channel())
+        .output_data_config(output())
+        .resource_config(resources())
+        .stopping_condition(a_minute())
         .hyper_parameters("depth", "5")
         .tags(tag.build())
         .send()
         .await
         .unwrap();
+}
+
+pub(crate) fn clone_tuning(word: &str) -> Effect {
+    let pair = |k: &str, v: &str| BTreeMap::from([(k.to_owned(), v.to_owned())]);
+    Effect::CloneTuningJob(Box::new(TuningClone {
+        name: TuningName::parse(word).unwrap(),
+        like: TuningLike::Tuning(TuningName::parse(&format!("{word}-old")).unwrap()),
+        inputs: pair("train", "s3://bucket/fresh"),
+        hyperparameters: pair("rounds", "7"),
+        tags: pair("tidegate:finding", word),
+    }))
+}
+
+/// A tuning job that is tagged with a finding.
+pub(crate) async fn make_tuning_job(bench: &Bench, name: &str, finding: &str) {
+    let objective = HyperParameterTuningJobObjective::builder()
+        .r#type(HyperParameterTuningJobObjectiveType::Maximize)
+        .metric_name("validation:auc");
+    let depth = IntegerParameterRange::builder()
+        .name("depth")
+        .min_value("2")
+        .max_value("9");
+    let ranges = ParameterRanges::builder().integer_parameter_ranges(depth.build());
+    let limits = ResourceLimits::builder()
+        .max_number_of_training_jobs(1)
+        .max_parallel_training_jobs(1);
+    let config = HyperParameterTuningJobConfig::builder()
+        .strategy(HyperParameterTuningJobStrategyType::Random)
+        .hyper_parameter_tuning_job_objective(objective.build())
+        .parameter_ranges(ranges.build())
+        .resource_limits(limits.build());
+    let metric = MetricDefinition::builder()
+        .name("validation:auc")
+        .regex("auc=([0-9.]+)");
+    let algorithm = HyperParameterAlgorithmSpecification::builder()
+        .training_image(IMAGE)
+        .training_input_mode(TrainingInputMode::File)
+        .metric_definitions(metric.build());
+    let definition = HyperParameterTrainingJobDefinition::builder()
+        .algorithm_specification(algorithm.build())
+        .role_arn(ROLE)
+        .static_hyper_parameters("rounds", "5")
+        .input_data_config(train_channel())
+        .output_data_config(output())
+        .resource_config(resources())
+        .stopping_condition(a_minute());
+    let tag = Tag::builder().key("tidegate:finding").value(finding);
+    bench
+        .clients
+        .sagemaker
+        .create_hyper_parameter_tuning_job()
+        .hyper_parameter_tuning_job_name(name)
+        .hyper_parameter_tuning_job_config(config.build())
+        .training_job_definition(definition.build())
+        .tags(tag.build())
+        .send()
+        .await
+        .unwrap();
+}
+
+fn train_channel() -> Channel {
+    let s3 = S3DataSource::builder()
+        .s3_uri("s3://bucket/stale")
+        .s3_data_type(S3DataType::S3Prefix);
+    let source = DataSource::builder().s3_data_source(s3.build());
+    let channel = Channel::builder().channel_name("train");
+    channel.data_source(source.build()).build()
+}
+
+fn output() -> OutputDataConfig {
+    OutputDataConfig::builder()
+        .s3_output_path("s3://bucket/models")
+        .build()
+}
+
+fn resources() -> ResourceConfig {
+    ResourceConfig::builder()
+        .instance_type(TrainingInstanceType::MlM5Large)
+        .instance_count(1)
+        .volume_size_in_gb(10)
+        .build()
+}
+
+fn a_minute() -> StoppingCondition {
+    StoppingCondition::builder()
+        .max_runtime_in_seconds(60)
+        .build()
 }
 
 pub(crate) fn request(word: &str) -> Effect {

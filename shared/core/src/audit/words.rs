@@ -60,6 +60,8 @@ what! {
     TrainingStarted = "training-started",
     /// A candidate was judged by the gate.
     CandidateGated = "candidate-gated",
+    /// A tuning job ended, and which of its models counts.
+    TuningEnded = "tuning-ended",
     /// A candidate's package was registered.
     CandidateRegistered = "candidate-registered",
     /// A candidate was rejected.

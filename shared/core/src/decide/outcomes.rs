@@ -29,6 +29,10 @@ pub(super) fn settle(case: &Case<'_>, outcomes: &[(Pending, Outcome)], decision:
                 let why = format!("A clone of {}, on fresh data.", clone.like);
                 retrain::started(token_of(pending), Some(arn), &why, decision);
             }
+            (Effect::CloneTuningJob(clone), Outcome::Started { arn }) => {
+                let why = format!("A clone of {}, on fresh data.", clone.like);
+                retrain::started(token_of(pending), Some(arn), &why, decision);
+            }
             (Effect::RequestRetraining(request), Outcome::Done) => {
                 retrain::started(&request.id, None, &request.reason, decision);
             }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::gather::gather;
+use super::gather::{gather, training_job};
 use super::route::{Routed, route};
 use super::{EngineError, now_of};
 use crate::case::Case;
@@ -94,13 +94,13 @@ pub async fn explain<L: Ledger, W: World>(
     if snapshot.seen {
         explained.nothing_because = Some("the event took effect before".to_owned());
     } else {
-        let job = match &event.kind {
-            Kind::TrainingJob { job, .. } => ledger.job(&group, job).await?,
-            _ => None,
+        let mut known = Facts::default();
+        let job = match training_job(world, &event.kind, &mut known).await? {
+            Some(job) => ledger.job(&group, &job).await?,
+            None => None,
         };
         let now = now_of(event, snapshot.head.now);
         let input = Input::Event(event);
-        let known = Facts::default();
         let facts = gather(world, &snapshot, job.as_ref(), &input, now, &known).await?;
         let case = Case {
             snapshot: &snapshot,
@@ -180,6 +180,12 @@ impl Effect {
             Self::StopTicks { rollout } => format!("DeleteSchedule of {rollout}"),
             Self::CloneTrainingJob(clone) => {
                 format!("CreateTrainingJob {} like {}", clone.name, clone.like)
+            }
+            Self::CloneTuningJob(clone) => {
+                format!(
+                    "CreateHyperParameterTuningJob {} like {}",
+                    clone.name, clone.like
+                )
             }
             Self::RequestRetraining(request) => {
                 format!("PutEvents: a retraining for {}", request.endpoint)

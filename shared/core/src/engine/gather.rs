@@ -10,6 +10,7 @@ use crate::event::{Event, JobStatus, Kind};
 use crate::facts::Facts;
 use crate::ledger::{JobRecord, Snapshot};
 use crate::mutation::Mutation;
+use crate::name::JobName;
 use crate::world::{Answer, Question, World, WorldError, WorldErrorKind};
 
 /// How many times answers may lead to further questions: endpoint, config, model, package.
@@ -26,7 +27,8 @@ fn is_decided_on(question: &Question, error: &WorldError, input: &Input<'_>) -> 
     let is_aside = matches!(
         question,
         Question::Execution { .. } | Question::MonitoringSchedule(_) | Question::Violations { .. }
-    );
+    ) || matches!(input, Input::Event(event) if event.kind == Kind::Housekeeping)
+        && matches!(question, Question::TuningJob(_));
     if error.is_passing() {
         return match input {
             Input::Event(event) => match event.kind {
@@ -43,6 +45,31 @@ fn is_decided_on(question: &Question, error: &WorldError, input: &Input<'_>) -> 
             Question::Smoke { .. } | Question::Minutes { .. } | Question::Hours { .. }
         )
         || matches!(question, Question::Object { .. }) && error.kind == WorldErrorKind::Refused
+}
+
+/// The training job whose record in the ledger an event is decided on: its own, or the best one of a
+/// tuning job that has ended. What is asked for it becomes `known`.
+pub(super) async fn training_job<W: World>(
+    world: &W,
+    kind: &Kind,
+    known: &mut Facts,
+) -> Result<Option<JobName>, EngineError> {
+    let tuning = match kind {
+        Kind::TrainingJob { job, .. } => return Ok(Some(job.clone())),
+        Kind::TuningJob { job, .. } => job,
+        _ => return Ok(None),
+    };
+    let question = Question::TuningJob(tuning.clone());
+    if !known.has(&question) {
+        let answer = world.ask(&question).await.map_err(EngineError::Fact)?;
+        // One that has not ended is asked for again.
+        if matches!(&answer, Answer::TuningJob(tuning) if tuning.is_over()) {
+            known.add(question, answer);
+        }
+    }
+    let described = known.tuning_job(tuning).is();
+    let best = described.and_then(|tuning| tuning.best.as_ref());
+    Ok(best.map(|best| best.job.clone()))
 }
 
 /// Asks until the decision has all that it needs. What is `known` already is not asked again.
@@ -103,6 +130,7 @@ fn lags(snapshot: &Snapshot, event: &Event, question: &Question, answer: &Answer
         (Kind::TrainingJob { .. }, Question::TrainingJob(_), Answer::TrainingJob(job)) => {
             matches!(job.status, JobStatus::InProgress | JobStatus::Stopping)
         }
+        (Kind::TuningJob { .. }, Question::TuningJob(_), Answer::TuningJob(job)) => !job.is_over(),
         (Kind::Package { arn, version, .. }, Question::Package { arn: of }, Answer::Missing) => {
             // One that was known before was deleted since.
             arn == of && !snapshot.head.approvals.contains_key(version)
@@ -119,6 +147,7 @@ fn lags(snapshot: &Snapshot, event: &Event, question: &Question, answer: &Answer
 fn not_shown_yet(event: &Event, question: &Question) -> WorldError {
     let (call, what) = match question {
         Question::TrainingJob(job) => ("DescribeTrainingJob", job.to_string()),
+        Question::TuningJob(job) => ("DescribeHyperParameterTuningJob", job.to_string()),
         Question::Package { arn } => ("DescribeModelPackage", arn.clone()),
         _ => ("Describe", String::new()),
     };

@@ -6,12 +6,13 @@
 use std::pin::pin;
 
 use futures_util::stream::{self, StreamExt as _};
+use std::collections::BTreeMap;
 
 use super::{EngineError, Handled, anchor, session};
-use crate::event::Event;
+use crate::event::{Event, JobStatus, Kind};
 use crate::ledger::Ledger;
-use crate::name::GroupName;
-use crate::world::World;
+use crate::name::{EventId, GroupName};
+use crate::world::{Answer, Question, World};
 
 /// How many pipelines are looked after in one go; the rest is next.
 const MOST_GROUPS: u32 = 1_000;
@@ -78,5 +79,42 @@ async fn look_after<L: Ledger, W: World>(
     let mut handled = Handled::of(event);
     handled.group = Some(group.clone());
     let result = session::run(ledger, world, &group, event, &mut handled).await;
+    if let Err(error) = result {
+        return (group, Err(error));
+    }
+    let result = tunings(ledger, world, event, &group, &mut handled).await;
     (group, result.map(|()| handled))
+}
+
+/// Looks after the tuning jobs that are waited for, as their own events would: those get lost, and
+/// training jobs of a tuning job come before its end.
+async fn tunings<L: Ledger, W: World>(
+    ledger: &L,
+    world: &W,
+    event: &Event,
+    group: &GroupName,
+    handled: &mut Handled,
+) -> Result<(), EngineError> {
+    let Some(snapshot) = ledger.load(group, None).await? else {
+        return Ok(());
+    };
+    for job in snapshot.head.tunings {
+        if !world.has_time() {
+            break;
+        }
+        let question = Question::TuningJob(job.clone());
+        let (status, tags) = match world.ask(&question).await.map_err(EngineError::Fact)? {
+            Answer::TuningJob(tuning) if !tuning.is_over() => continue,
+            Answer::TuningJob(tuning) => (tuning.status, tuning.tags),
+            // It was deleted.
+            _ => (JobStatus::Stopped, BTreeMap::new()),
+        };
+        let ended = Event {
+            id: EventId(format!("{}/{job}", event.id)),
+            at: event.at,
+            kind: Kind::TuningJob { job, status, tags },
+        };
+        session::run(ledger, world, group, &ended, handled).await?;
+    }
+    Ok(())
 }

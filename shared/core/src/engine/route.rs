@@ -1,11 +1,13 @@
 //! Which pipeline an event belongs to. Accounts are shared: most events belong to none.
 
+use std::collections::BTreeMap;
+
 use futures_util::future::join_all;
 
 use super::EngineError;
 use crate::event::{JobStatus, Kind};
 use crate::ledger::{Ledger, Route, RouteKind};
-use crate::name::{EndpointName, GroupName, JobName, ScheduleName};
+use crate::name::{EndpointName, GroupName, ScheduleName};
 use crate::run_once;
 use crate::world::{Answer, Question, World};
 
@@ -31,9 +33,17 @@ pub(super) async fn route<L: Ledger, W: World>(
                     "the training job {job} is not over"
                 )));
             }
-            training_job(ledger, world, job, tags).await
+            by_tags_or_name(ledger, world, &Question::TrainingJob(job.clone()), tags).await
         }
-        Kind::TrainingStarted { job, tags, .. } => training_job(ledger, world, job, tags).await,
+        Kind::TuningJob { job, tags, status } => {
+            if matches!(status, JobStatus::InProgress | JobStatus::Stopping) {
+                return Ok(Routed::Nowhere(format!("the tuning job {job} is not over")));
+            }
+            by_tags_or_name(ledger, world, &Question::TuningJob(job.clone()), tags).await
+        }
+        Kind::TrainingStarted { job, tags, .. } => {
+            by_tags_or_name(ledger, world, &Question::TrainingJob(job.clone()), tags).await
+        }
         Kind::Package { group, .. } | Kind::Tick { group, .. } => Ok(Routed::To(group.clone())),
         Kind::Endpoint { endpoint, .. } | Kind::Alarm { endpoint, .. } => {
             of_endpoint(ledger, endpoint).await
@@ -68,19 +78,25 @@ async fn find<L: Ledger>(
         .await?)
 }
 
-async fn training_job<L: Ledger, W: World>(
+/// Of a training or tuning job, which the question names.
+async fn by_tags_or_name<L: Ledger, W: World>(
     ledger: &L,
     world: &W,
-    job: &JobName,
-    tags: &std::collections::BTreeMap<String, String>,
+    question: &Question,
+    tags: &BTreeMap<String, String>,
 ) -> Result<Routed, EngineError> {
+    let (name, what) = match question {
+        Question::TuningJob(job) => (job.as_str(), format!("the tuning job {job}")),
+        Question::TrainingJob(job) => (job.as_str(), format!("the training job {job}")),
+        _ => ("", String::new()),
+    };
     if let Some(group) = by_tags(ledger, tags).await? {
         return Ok(Routed::To(group));
     }
     let prefixes = ledger.routes(RouteKind::Prefix).await?;
     let longest = prefixes
         .into_iter()
-        .filter(|(route, _)| job.as_str().starts_with(&route.name))
+        .filter(|(route, _)| name.starts_with(&route.name))
         .max_by_key(|(route, _)| route.name.len());
     if let Some((_, group)) = longest {
         return Ok(Routed::To(group));
@@ -88,28 +104,28 @@ async fn training_job<L: Ledger, W: World>(
     let mut tags = tags.clone();
     if tags.is_empty() {
         // Events may come without the tags that the job has.
-        let question = Question::TrainingJob(job.clone());
-        if let Answer::TrainingJob(described) =
-            world.ask(&question).await.map_err(EngineError::Fact)?
-        {
-            tags = described.tags;
-            if let Some(group) = by_tags(ledger, &tags).await? {
-                return Ok(Routed::To(group));
-            }
+        let described = world.ask(question).await.map_err(EngineError::Fact)?;
+        tags = match described {
+            Answer::TrainingJob(described) => described.tags,
+            Answer::TuningJob(described) => described.tags,
+            _ => tags,
+        };
+        if let Some(group) = by_tags(ledger, &tags).await? {
+            return Ok(Routed::To(group));
         }
     }
     Ok(Routed::Nowhere(match tags.get(PIPELINE_TAG) {
         Some(name) => format!(
-            "the training job {job} is tagged {PIPELINE_TAG}={name}, and no pipeline {name} is \
-             applied (`tidegate status` lists those that are)"
+            "{what} is tagged {PIPELINE_TAG}={name}, and no pipeline {name} is applied (`tidegate \
+             status` lists those that are)"
         ),
-        None => format!("the training job {job} has no tag and no name of a pipeline"),
+        None => format!("{what} has no tag and no name of a pipeline"),
     }))
 }
 
 async fn by_tags<L: Ledger>(
     ledger: &L,
-    tags: &std::collections::BTreeMap<String, String>,
+    tags: &BTreeMap<String, String>,
 ) -> Result<Option<GroupName>, EngineError> {
     // SageMaker allows 50 tags; the one that names a pipeline is looked up first.
     let mut pairs: Vec<_> = tags.iter().take(50).collect();

@@ -10,7 +10,7 @@ use futures_util::future::join;
 use jiff::{SignedDuration, Timestamp};
 
 use super::act::act;
-use super::gather::gather;
+use super::gather::{gather, training_job};
 use super::seal::{self, seal};
 use super::{EngineError, Handled, RACES, ROUNDS, now_of};
 use crate::case::Case;
@@ -46,6 +46,7 @@ pub(super) async fn run<L: Ledger, W: World>(
         due: Due::Event,
         has_left_overs: false,
         known: Facts::default(),
+        gates: None,
         job: None,
     };
     session.run().await
@@ -72,8 +73,10 @@ struct Session<'a, L, W> {
     takes_over: bool,
     has_left_overs: bool,
     due: Due,
-    /// What was read of the event's training job.
+    /// What was read of the event's training or tuning job.
     known: Facts,
+    /// The training job that the event may gate.
+    gates: Option<JobName>,
     /// What the ledger knows of it.
     job: Option<JobRecord>,
 }
@@ -219,15 +222,16 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
     }
 
     async fn load(&mut self) -> Result<Option<Snapshot>, EngineError> {
+        self.gates = training_job(self.world, &self.event.kind, &mut self.known).await?;
         let state = self.ledger.load(self.group, Some(&self.event.id));
         // Beside the state, not after it: who reads longer loses every race.
-        let snapshot = match &self.event.kind {
-            Kind::TrainingJob { job, .. } => {
+        let snapshot = match &self.gates {
+            Some(job) => {
                 let (snapshot, record) = join(state, self.ledger.job(self.group, job)).await;
                 self.job = record?;
                 snapshot?
             }
-            _ => state.await?,
+            None => state.await?,
         };
         if snapshot.is_none() {
             self.handled.nothing_because = Some(format!(
@@ -323,7 +327,12 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
         let now = now_of(self.event, snapshot.head.now);
         // A training that ended stays as it is: after a lost race it need not be read again, and who
         // reads much would lose every race to who reads little.
-        let is_training = |event: &Event| matches!(event.kind, Kind::TrainingJob { .. });
+        let is_training = |event: &Event| {
+            matches!(
+                event.kind,
+                Kind::TrainingJob { .. } | Kind::TuningJob { .. }
+            )
+        };
         let lasts = matches!(input, Input::Event(event) if is_training(event));
         let known = if lasts {
             std::mem::take(&mut self.known)
@@ -357,6 +366,7 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
             return Ok(Round::Committed(Box::new(next)));
         }
         let said = said(&decision);
+        let nothing = decision.nothing_because.clone();
         let mut commit = seal(
             decision,
             &snapshot.applied,
@@ -384,11 +394,15 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
                         "{sentence}"
                     );
                 }
+                if matches!(input, Input::Event(_)) && said.is_empty() {
+                    // Something is remembered, and nothing is done yet.
+                    self.handled.nothing_because = nothing;
+                }
                 self.handled
                     .done
                     .extend(said.into_iter().map(|(_, sentence)| sentence));
                 self.lanes.extend(commit.add.iter().map(|p| p.lane.clone()));
-                let is_ours = |j: &&JobRecord| matches!(&self.event.kind, Kind::TrainingJob { job, .. } if job == &j.job);
+                let is_ours = |j: &&JobRecord| Some(&j.job) == self.gates.as_ref();
                 if let Some(record) = commit.jobs.iter().find(is_ours) {
                     self.job = Some(record.clone());
                 }

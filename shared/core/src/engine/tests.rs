@@ -23,3 +23,4 @@ mod reviewed;
 mod slow;
 mod stories;
 mod town;
+mod tuning;

@@ -1,5 +1,6 @@
 //! What Tidegate reads in an event, in one or two sentences for people.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::{Approval, Event, JobStatus, Kind, MonitoringOutcome};
@@ -8,21 +9,14 @@ use super::{Approval, Event, JobStatus, Kind, MonitoringOutcome};
 pub fn describe(event: &Event) -> String {
     match &event.kind {
         Kind::TrainingJob { job, status, tags } => {
-            let how = match status {
-                JobStatus::InProgress => "is in progress",
-                JobStatus::Completed => "completed",
-                JobStatus::Failed => "failed",
-                JobStatus::Stopping => "is being stopped",
-                JobStatus::Stopped => "was stopped",
-            };
-            let mut text = format!("Training job {job} {how}.");
-            if tags.is_empty() {
-                text.push_str(" The event has no tags of it.");
-            } else {
-                let tags: Vec<_> = tags.iter().map(|(k, v)| format!("{k}={v}")).collect();
-                let _ = write!(text, " Its tags: {}.", tags.join(", "));
-            }
-            text
+            format!(
+                "Training job {job} {}.{}",
+                how(*status),
+                tags_in_words(tags)
+            )
+        }
+        Kind::TuningJob { job, status, tags } => {
+            format!("Tuning job {job} {}.{}", how(*status), tags_in_words(tags))
         }
         Kind::TrainingStarted { job, by, .. } => format!("{by} started the training job {job}."),
         Kind::Package {
@@ -104,6 +98,24 @@ pub fn describe(event: &Event) -> String {
         }
         Kind::Unhandled { what, why } => format!("Nothing is done about {what}: {}", sentence(why)),
     }
+}
+
+fn how(status: JobStatus) -> &'static str {
+    match status {
+        JobStatus::InProgress => "is in progress",
+        JobStatus::Completed => "completed",
+        JobStatus::Failed => "failed",
+        JobStatus::Stopping => "is being stopped",
+        JobStatus::Stopped => "was stopped",
+    }
+}
+
+fn tags_in_words(tags: &BTreeMap<String, String>) -> String {
+    if tags.is_empty() {
+        return " The event has no tags of it.".to_owned();
+    }
+    let tags: Vec<_> = tags.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    format!(" Its tags: {}.", tags.join(", "))
 }
 
 fn execution(arn: &str, status: &str) -> String {

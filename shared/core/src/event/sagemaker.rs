@@ -4,12 +4,13 @@
 
 use super::field::{Object, fold, last_part};
 use super::{Approval, EndpointStatus, EventError, JobStatus, Kind, MonitoringOutcome, unhandled};
-use crate::name::{EndpointName, GroupName, JobName, PackageVersion, ScheduleName};
+use crate::name::{EndpointName, GroupName, JobName, PackageVersion, ScheduleName, TuningName};
 
 /// What a SageMaker event is about.
 pub(super) fn kind(root: &Object<'_>, source: &str, detail_type: &str) -> Result<Kind, EventError> {
     let read = match fold(detail_type).as_str() {
         "sagemakertrainingjobstatechange" => training_job,
+        "sagemakerhyperparametertuningjobstatechange" => tuning_job,
         "sagemakermodelpackagestatechange" => package,
         "sagemakerendpointstatechange" => endpoint,
         "sagemakerprocessingjobstatechange" => processing_job,
@@ -36,9 +37,6 @@ enum Read {
 /// Why a kind of event is not acted on.
 fn why_not(folded: &str) -> &'static str {
     match folded {
-        "sagemakerhyperparametertuningjobstatechange" => {
-            "tuning jobs are not gated as such; the training jobs in them send events of their own"
-        }
         "sagemakertransformjobstatechange" => "a batch transform job serves no endpoint",
         "sagemakermodelcardstatechange" => {
             "a model card is a document about a model; approval is on the model package"
@@ -66,19 +64,42 @@ fn training_job(root: &Object<'_>, detail: &Object<'_>) -> Result<Read, EventErr
         .ok_or_else(|| detail.missing("TrainingJobName", "it names the job that changed"))?;
     let job = detail.name(key, &job, JobName::parse)?;
     let status = detail.need_text("TrainingJobStatus", "only a job that ended is gated")?;
-    let status = match fold(&status).as_str() {
+    let Some(status) = job_status(&status) else {
+        return Ok(Read::Nothing(format!(
+            "training job {job} has the status {status:?}, which Tidegate does not act on"
+        )));
+    };
+    Ok(Read::Kind(Kind::TrainingJob {
+        job,
+        status,
+        tags: detail.pairs("Tags")?,
+    }))
+}
+
+fn job_status(status: &str) -> Option<JobStatus> {
+    Some(match fold(status).as_str() {
         "inprogress" => JobStatus::InProgress,
         "completed" => JobStatus::Completed,
         "failed" => JobStatus::Failed,
         "stopping" => JobStatus::Stopping,
         "stopped" => JobStatus::Stopped,
-        _ => {
-            return Ok(Read::Nothing(format!(
-                "training job {job} has the status {status:?}, which Tidegate does not act on"
-            )));
-        }
+        _ => return None,
+    })
+}
+
+fn tuning_job(root: &Object<'_>, detail: &Object<'_>) -> Result<Read, EventError> {
+    let (name, arn) = ("HyperParameterTuningJobName", "HyperParameterTuningJobArn");
+    let (key, job) = name_of(root, detail, name, arn)?
+        .ok_or_else(|| detail.missing(name, "it names the tuning job that changed"))?;
+    let job = detail.name(key, &job, TuningName::parse)?;
+    let why = "only of a tuning job that ended the best model is gated";
+    let status = detail.need_text("HyperParameterTuningJobStatus", why)?;
+    let Some(status) = job_status(&status) else {
+        return Ok(Read::Nothing(format!(
+            "tuning job {job} has the status {status:?}, which Tidegate does not act on"
+        )));
     };
-    Ok(Read::Kind(Kind::TrainingJob {
+    Ok(Read::Kind(Kind::TuningJob {
         job,
         status,
         tags: detail.pairs("Tags")?,

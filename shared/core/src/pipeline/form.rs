@@ -44,6 +44,13 @@ pub(super) const FORMS: &[Form] = &[
         check: name_characters,
     },
     Form {
+        name: "tuning-name",
+        rule: "1 to 32 letters, digits and hyphens, with no hyphen at either end",
+        pattern: "^[a-zA-Z0-9](-*[a-zA-Z0-9])*$",
+        length: (1, 32),
+        check: |text| name_characters(text) && !text.ends_with('-'),
+    },
+    Form {
         name: "tag",
         rule: "key=value, the key of 1 to 128 characters, the value of up to 256",
         pattern: "^[^=]{1,128}=.{0,256}$",

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::schema;
 use crate::finding::FindingKind;
-use crate::name::ScheduleName;
+use crate::name::{ScheduleName, TuningName};
 
 /// `[monitor]`: what a violation leads to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -189,6 +189,11 @@ pub enum Retrain {
         /// What the event says besides.
         event: EventRetrain,
     },
+    /// A hyperparameter tuning job like another one, on other data.
+    TuningJob {
+        /// What is other than in that one.
+        tuning_job: TuningRetrain,
+    },
 }
 
 /// What can be filled into the texts of a retraining.
@@ -209,6 +214,10 @@ impl Retrain {
             Self::Pipeline(run) => format!("The SageMaker pipeline {}", run.pipeline),
             Self::TrainingJob { .. } => "A training job like the champion's".to_owned(),
             Self::Event { .. } => "A retraining by event".to_owned(),
+            Self::TuningJob { tuning_job } => match &tuning_job.like {
+                Some(like) => format!("A tuning job like {like}"),
+                None => "A tuning job like the champion's".to_owned(),
+            },
         }
     }
 
@@ -221,6 +230,10 @@ impl Retrain {
                 vec![&job.inputs, &job.hyperparameters],
             ),
             Self::Event { event } => (vec!["event.detail"], vec![&event.detail]),
+            Self::TuningJob { tuning_job: job } => (
+                vec!["tuning_job.inputs", "tuning_job.hyperparameters"],
+                vec![&job.inputs, &job.hyperparameters],
+            ),
         };
         let all = paths.into_iter().zip(maps);
         all.flat_map(|(path, map)| {
@@ -253,6 +266,26 @@ pub struct CloneRetrain {
     #[schemars(schema_with = "schema::inputs")]
     pub inputs: BTreeMap<String, String>,
     /// Hyperparameters, on top of the champion's; at most 100.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::hyperparameters")]
+    pub hyperparameters: BTreeMap<String, String>,
+}
+
+/// A hyperparameter tuning job like another one: the same strategy, ranges, objective and limits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TuningRetrain {
+    /// The start of its name; 1 to 19 characters.
+    #[schemars(schema_with = "schema::name_prefix")]
+    pub name_prefix: String,
+    /// The tuning job whose settings it gets; by default the one that the champion came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::tuning_name")]
+    pub like: Option<TuningName>,
+    /// S3 URIs of its channels, by channel, instead of the other's; at most 20.
+    #[schemars(schema_with = "schema::inputs")]
+    pub inputs: BTreeMap<String, String>,
+    /// Static hyperparameters, on top of the other's; at most 100.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::hyperparameters")]
     pub hyperparameters: BTreeMap<String, String>,

@@ -8,7 +8,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
 use super::form::Form;
-use super::{CloneRetrain, EventRetrain, Policy};
+use super::{CloneRetrain, EventRetrain, Policy, TuningRetrain};
 use crate::finding::FindingKind;
 
 /// The JSON Schema (draft 2020-12) of a policy file.
@@ -90,6 +90,7 @@ macro_rules! forms {
 forms! {
     aws_name "aws-name";
     name_prefix "name-prefix";
+    tuning_name "tuning-name";
     evaluation "evaluation";
     image "image";
     role_arn "role-arn";
@@ -190,6 +191,7 @@ pub(super) fn retrain(generator: &mut SchemaGenerator) -> Schema {
     );
     let training_job = generator.subschema_for::<CloneRetrain>();
     let event = generator.subschema_for::<EventRetrain>();
+    let tuning_job = generator.subschema_for::<TuningRetrain>();
     json_schema!({
         "type": "object",
         "additionalProperties": false,
@@ -198,11 +200,13 @@ pub(super) fn retrain(generator: &mut SchemaGenerator) -> Schema {
             "parameters": parameters,
             "training_job": training_job,
             "event": event,
+            "tuning_job": tuning_job,
         },
         "oneOf": [
             {"required": ["pipeline"]},
             {"required": ["training_job"]},
             {"required": ["event"]},
+            {"required": ["tuning_job"]},
         ],
     })
 }

@@ -156,6 +156,11 @@ fn each_form_accepts_what_it_should_and_nothing_else() {
             &["", "-a", "a-", "a_b", "é"],
         ),
         ("name-prefix", &["fraud-train-"], &["", "-a", "a b"]),
+        (
+            "tuning-name",
+            &["a", "fraud-tune-2026-01"],
+            &["", "-a", "a-", "thirty-three-characters-are-many-x"],
+        ),
         ("tag", &["a=b", "a="], &["a", "=b", "a=b\n"]),
         (
             "s3-uri",

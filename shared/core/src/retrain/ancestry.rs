@@ -46,6 +46,7 @@ fn is_of(retraining: &Retraining, job: &TrainingJob) -> bool {
     }
     match &retraining.run {
         Run::TrainingJob { name } => *name == job.name,
+        Run::TuningJob { name } => job.tuning.as_ref() == Some(name),
         Run::Request => false,
         Run::Execution { arn, .. } => {
             let name = job.name.as_str();

@@ -11,9 +11,10 @@ use crate::event::JobStatus;
 use crate::facts::Known;
 use crate::head::Head;
 use crate::ledger::{Lane, Route, RouteKind};
-use crate::name::JobName;
+use crate::name::{JobName, TuningName};
 use crate::notice::Severity;
-use crate::world::{Answer, Question, RunStatus, WorldError};
+use crate::tuning;
+use crate::world::{Answer, Question, RunStatus, TuningJob, WorldError};
 
 /// How a retraining ended.
 enum End {
@@ -36,6 +37,7 @@ pub(crate) fn needs(case: &Case<'_>) -> Vec<Question> {
                 Some(Question::Execution { arn })
             }
             Run::TrainingJob { name } => Some(Question::TrainingJob(name.clone())),
+            Run::TuningJob { name } => Some(Question::TuningJob(name.clone())),
             Run::Request => None,
         });
     question.into_iter().collect()
@@ -65,6 +67,7 @@ pub(crate) fn follow(case: &Case<'_>, decision: &mut Decision) {
     let end = match &running.run {
         Run::Execution { arn: Some(arn), .. } => end_of_execution(case, arn),
         Run::TrainingJob { name } => end_of_job(case, name),
+        Run::TuningJob { name } => end_of_tuning(case, name),
         Run::Execution { arn: None, .. } | Run::Request => None,
     };
     let end = end.or_else(|| (case.now >= running.give_up_at).then_some(End::GivenUp));
@@ -112,6 +115,49 @@ fn end_of_job(case: &Case<'_>, name: &JobName) -> Option<End> {
     }
 }
 
+/// Its end is told as the retraining's, and its best model is judged by the tuning job's own event.
+fn end_of_tuning(case: &Case<'_>, name: &TuningName) -> Option<End> {
+    let question = Question::TuningJob(name.clone());
+    if matches!(case.facts.answer(&question), Some(Answer::Refused(_))) {
+        return None;
+    }
+    let tuning = match case.facts.tuning_job(name) {
+        Known::NotAsked => return None,
+        Known::Missing => return Some(End::Badly("it does not exist any more".to_owned())),
+        Known::Is(tuning) => tuning,
+    };
+    if !tuning.is_over() {
+        return None;
+    }
+    Some(match tuning::failure(case, tuning) {
+        None => End::Well,
+        Some(why) => End::Badly(why),
+    })
+}
+
+/// Whether the tuning job is the newest retraining itself, also when it has ended.
+pub(crate) fn is_own_tuning(head: &Head, job: &TuningName) -> bool {
+    let newest = head.retraining.as_ref();
+    newest.is_some_and(|r| matches!(&r.run, Run::TuningJob { name } if name == job))
+}
+
+/// A tuning job ended that may be the retraining, or what came of a request.
+pub(crate) fn tuning_ended(case: &Case<'_>, tuning: &TuningJob, decision: &mut Decision) {
+    if is_own_tuning(&decision.head, &tuning.name) {
+        return follow(case, decision);
+    }
+    let Some(running) = decision.head.retraining.clone() else {
+        return;
+    };
+    let finding = ancestry::tag_value(&running.finding);
+    let is_answer = running.is_under_way()
+        && running.run == Run::Request
+        && tuning.tags.get(ancestry::FINDING_KEY) == Some(&finding);
+    if is_answer && let Some(end) = end_of_tuning(case, &tuning.name) {
+        over(case, &running, end, decision);
+    }
+}
+
 /// Whether the job is the retraining itself, which is under way: then its end is told as such.
 pub(crate) fn is_own_job(head: &Head, job: &JobName) -> bool {
     let running = head.retraining.as_ref().filter(|r| r.is_under_way());
@@ -134,7 +180,9 @@ pub(crate) fn job_ended(case: &Case<'_>, job: &JobName, decision: &mut Decision)
         described.status,
         JobStatus::InProgress | JobStatus::Stopping
     );
+    // One of a tuning job's is not the end of that.
     if is_over
+        && described.tuning.is_none()
         && super::ancestry(&decision.head, described).is_some()
         && let Some(end) = end_of_job(case, job)
     {
@@ -213,6 +261,7 @@ pub(crate) fn started(token: &str, arn: Option<&str>, why: &str, decision: &mut 
     let running = decision.head.retraining.as_mut();
     let running = running.filter(|r| r.token == token);
     let (mut what, mut withheld, mut finding) = ("The retraining".to_owned(), 0, None);
+    let mut tuning = None;
     if let Some(running) = running {
         if let Run::Execution { arn: place, .. } = &mut running.run
             && let Some(arn) = arn
@@ -220,9 +269,15 @@ pub(crate) fn started(token: &str, arn: Option<&str>, why: &str, decision: &mut 
             *place = Some(arn.to_owned());
             decision.routes.push(route(arn));
         }
+        if let Run::TuningJob { name } = &running.run {
+            tuning = Some(name.clone());
+        }
         what = running.run.in_words();
         withheld = running.withheld;
         finding = Some(ancestry::tag_value(&running.finding));
+    }
+    if let Some(tuning) = &tuning {
+        decision.head.wait_for(tuning);
     }
     let mut lines = vec![why.to_owned()];
     lines.extend(arn.map(|arn| format!("It is {arn}")));

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::ancestry::{FINDING_KEY, PARENT_KEY, tag_value};
 use crate::case::Case;
-use crate::name::{EndpointName, JobName, PackageVersion};
-use crate::pipeline::{OnDrift, Retrain, Stage, Training};
+use crate::name::{EndpointName, JobName, PackageVersion, TuningName};
+use crate::pipeline::{OnDrift, Policy, Retrain, Stage, Training};
 use crate::triage::Found;
-use crate::world::{Effect, RetrainingRequest, TrainingClone};
+use crate::world::{Effect, RetrainingRequest, TrainingClone, TuningClone, TuningLike};
 
 /// The most characters of why a retraining starts, and of a filled-in parameter.
 const LONGEST_WHY: usize = 1_000;
@@ -58,6 +58,11 @@ pub enum Run {
         /// Its name.
         name: JobName,
     },
+    /// A hyperparameter tuning job.
+    TuningJob {
+        /// Its name.
+        name: TuningName,
+    },
     /// Something that others start on an event.
     Request,
 }
@@ -68,6 +73,7 @@ impl Run {
         match self {
             Self::Execution { pipeline, .. } => format!("The SageMaker pipeline {pipeline}"),
             Self::TrainingJob { name } => format!("The training job {name}"),
+            Self::TuningJob { name } => format!("The tuning job {name}"),
             Self::Request => "The retraining that was asked for by event".to_owned(),
         }
     }
@@ -121,40 +127,38 @@ pub(super) fn start(
             },
         ),
         Retrain::TrainingJob { training_job } => {
-            let like = champion_job.as_deref().map(JobName::parse);
-            let Some(Ok(like)) = like else {
-                return Err(format!(
-                    "What serves {} names no training job in its package (tidegate:job), so none \
-                     can be cloned. Train it by hand this time: a version that Tidegate registers \
-                     names its job.",
-                    stage.endpoint
-                ));
-            };
-            let name = format!(
-                "{}-{:.12}",
-                training_job.name_prefix.trim_end_matches('-'),
-                token
-            );
+            let like = like_champion(champion_job.as_deref(), stage)?;
+            let name = name_of(&training_job.name_prefix, token);
             let name = JobName::parse(&name).map_err(|error| error.to_string())?;
-            let mut tags = BTreeMap::from([(FINDING_KEY.to_owned(), tag_value(&found.id))]);
-            if !parent.is_empty() {
-                tags.insert(PARENT_KEY.to_owned(), parent);
-            }
-            if let Training::Tag(tag) = policy.training_rule()
-                && let Some((key, value)) = tag.split_once('=')
-            {
-                tags.insert(key.to_owned(), value.to_owned());
-            }
             let clone = TrainingClone {
                 name: name.clone(),
                 like,
                 inputs: filled(&training_job.inputs),
                 hyperparameters: filled(&training_job.hyperparameters),
-                tags,
+                tags: tags(policy, found, parent),
             };
             (
                 Run::TrainingJob { name },
                 Effect::CloneTrainingJob(Box::new(clone)),
+            )
+        }
+        Retrain::TuningJob { tuning_job } => {
+            let like = match &tuning_job.like {
+                Some(name) => TuningLike::Tuning(name.clone()),
+                None => TuningLike::OfJob(like_champion(champion_job.as_deref(), stage)?),
+            };
+            let name = name_of(&tuning_job.name_prefix, token);
+            let name = TuningName::parse(&name).map_err(|error| error.to_string())?;
+            let clone = TuningClone {
+                name: name.clone(),
+                like,
+                inputs: filled(&tuning_job.inputs),
+                hyperparameters: filled(&tuning_job.hyperparameters),
+                tags: tags(policy, found, parent),
+            };
+            (
+                Run::TuningJob { name },
+                Effect::CloneTuningJob(Box::new(clone)),
             )
         }
         Retrain::Event { event } => (
@@ -176,6 +180,37 @@ pub(super) fn start(
             })),
         ),
     })
+}
+
+/// The training job of what serves.
+fn like_champion(job: Option<&str>, stage: &Stage) -> Result<JobName, String> {
+    if let Some(Ok(job)) = job.map(JobName::parse) {
+        return Ok(job);
+    }
+    Err(format!(
+        "What serves {} names no training job in its package (tidegate:job), so none can be \
+         cloned. Train it by hand this time: a version that Tidegate registers names its job.",
+        stage.endpoint
+    ))
+}
+
+/// The name of a job for a finding: the same each time.
+fn name_of(prefix: &str, token: &str) -> String {
+    format!("{}-{token:.12}", prefix.trim_end_matches('-'))
+}
+
+/// What a job says of why it was started, and the tag by which the pipeline knows its jobs.
+fn tags(policy: &Policy, found: &Found, parent: String) -> BTreeMap<String, String> {
+    let mut tags = BTreeMap::from([(FINDING_KEY.to_owned(), tag_value(&found.id))]);
+    if !parent.is_empty() {
+        tags.insert(PARENT_KEY.to_owned(), parent);
+    }
+    if let Training::Tag(tag) = policy.training_rule()
+        && let Some((key, value)) = tag.split_once('=')
+    {
+        tags.insert(key.to_owned(), value.to_owned());
+    }
+    tags
 }
 
 fn seconds(at: Timestamp) -> String {

@@ -12,7 +12,9 @@ use tidegate_core::evidence::{Counts, Evidence, MOST_COUNT, Minute, Rule};
 use tidegate_core::finding::FindingKind;
 use tidegate_core::gate::Metrics;
 use tidegate_core::head::{Champion, Head, Waiting};
-use tidegate_core::name::{EndpointName, JobName, PackageVersion, RolloutId, StageName};
+use tidegate_core::name::{
+    EndpointName, JobName, PackageVersion, RolloutId, StageName, TuningName,
+};
 use tidegate_core::pipeline::{Policy, Stage, parse};
 use tidegate_core::rollout::{
     Asked, HISTORY_MINUTES, Incumbent, JudgedMinute, MOST_WEIGHTS, Past, Phase, Reason, Rollout,
@@ -254,6 +256,7 @@ pub(crate) fn head(dice: &mut Dice, policy: &Policy) -> Head {
         for _ in 0..5 {
             head.vote(version, &dice.word(60));
         }
+        head.wait_for(&TuningName::parse(&dice.word(63)).unwrap());
         head.remember_creator(JobName::parse(&dice.word(63)).unwrap(), &dice.word(60));
     }
     head.watch(&policy.monitor.schedules);

@@ -16,4 +16,5 @@ mod kinds;
 mod registration;
 mod retrained;
 mod senders;
+mod tuned;
 mod unreadable;

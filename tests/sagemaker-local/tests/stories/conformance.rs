@@ -8,6 +8,7 @@ use crate::lineage::lineage;
 use crate::metrics::cloudwatch;
 use crate::processes::{job, world};
 use crate::support::{Emulator, IMAGE, ROLE, python, workspace};
+use crate::tuning::{ended, tuning};
 
 #[tokio::test]
 async fn every_answer_has_the_shape_that_botocore_knows() {
@@ -16,6 +17,7 @@ async fn every_answer_has_the_shape_that_botocore_knows() {
     let (_moto, emulator) = world(&["--record", record.to_str().unwrap()]).await;
 
     training_jobs(&emulator).await;
+    tuning_jobs(&emulator).await;
     let package = registry(&emulator).await;
     endpoints(&emulator, &package).await;
     lineage(&emulator, &package).await;
@@ -53,6 +55,23 @@ async fn training_jobs(emulator: &Emulator) {
     emulator
         .ok("ListTrainingJobs", json!({"MaxResults": 1}))
         .await;
+}
+
+async fn tuning_jobs(emulator: &Emulator) {
+    for name in ["tune", "stopped"] {
+        emulator
+            .ok("CreateHyperParameterTuningJob", tuning(name, 2, -5, 9))
+            .await;
+    }
+    let stopped = json!({"HyperParameterTuningJobName": "stopped"});
+    emulator.ok("StopHyperParameterTuningJob", stopped).await;
+    for name in ["tune", "stopped"] {
+        ended(emulator, name).await;
+        let list = json!({"HyperParameterTuningJobName": name, "MaxResults": 1});
+        emulator
+            .ok("ListTrainingJobsForHyperParameterTuningJob", list)
+            .await;
+    }
 }
 
 async fn registry(emulator: &Emulator) -> Value {

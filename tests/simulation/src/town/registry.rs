@@ -60,6 +60,7 @@ impl Town {
             network_isolation: false,
             inputs: BTreeMap::new(),
             kms_key: None,
+            tuning: None,
         };
         self.say(|| format!("== {text} ends: auc 0.{auc}, its model is {fate:?}"));
         self.aws.jobs.insert(name, job);

@@ -20,6 +20,7 @@ mod happenings;
 mod observed;
 mod promises;
 mod rough;
+mod tuned;
 
 use rough::{Dice, Rough, Weather};
 

@@ -10,7 +10,7 @@ use crate::audit::Anchors;
 use crate::event::{Approval, EndpointStatus, JobStatus};
 use crate::evidence::Counts;
 use crate::name::{
-    EndpointName, GroupName, JobName, PackageVersion, RolloutId, ScheduleName, token,
+    EndpointName, GroupName, JobName, PackageVersion, RolloutId, ScheduleName, TuningName, token,
 };
 use crate::notice::Notice;
 use crate::origin::{DataSource, Origin};
@@ -18,8 +18,8 @@ use crate::trace::Trace;
 use crate::world::{
     Answer, ConfigSpec, ConfigVariant, Effect, Endpoint, EndpointConfig, Findings, MinuteCounts,
     Model, MonitoringSchedule, Outcome, Package, PipelineRun, Question, RetrainingRequest,
-    RunStatus, SmokeAnswer, TrainingClone, TrainingJob, Variant, VariantSpec, Violation, World,
-    WorldError, WorldErrorKind,
+    RunStatus, SmokeAnswer, TrainingClone, TrainingJob, TuningClone, TuningJob, Variant,
+    VariantSpec, Violation, World, WorldError, WorldErrorKind,
 };
 
 /// What a test wants to go wrong.
@@ -78,6 +78,10 @@ pub(super) struct State {
     pub(super) executions: BTreeMap<String, PipelineRun>,
     /// Training jobs that were cloned.
     pub(super) clones: Vec<TrainingClone>,
+    /// Tuning jobs, as they are described.
+    pub(super) tunings: BTreeMap<TuningName, TuningJob>,
+    /// Tuning jobs that were asked for.
+    pub(super) tuning_clones: Vec<TuningClone>,
     /// Events that asked for a retraining.
     pub(super) requests: Vec<RetrainingRequest>,
     /// What `SageMaker`'s lineage was told.
@@ -144,6 +148,8 @@ impl Town {
             unreadable: None,
             executions: BTreeMap::new(),
             clones: Vec::new(),
+            tunings: BTreeMap::new(),
+            tuning_clones: Vec::new(),
             requests: Vec::new(),
             traces: Vec::new(),
             objects: BTreeMap::new(),
@@ -179,6 +185,7 @@ impl Town {
                 network_isolation: false,
                 inputs: BTreeMap::from([("train".to_owned(), format!("s3://data/{job}/"))]),
                 kms_key: None,
+                tuning: None,
             },
         );
     }
@@ -328,6 +335,7 @@ impl World for Town {
             Question::Minutes { .. } | Question::Hours { .. } => "GetMetricData",
             Question::VariantsOf { .. } => "ListMetrics",
             Question::Execution { .. } => "DescribePipelineExecution",
+            Question::TuningJob(_) => "DescribeHyperParameterTuningJob",
             Question::Violations { .. } => "DescribeProcessingJob",
             Question::Object { .. } => "GetObject",
             _ => "ask",
@@ -337,6 +345,10 @@ impl World for Town {
             Question::TrainingJob(job) => state.jobs.get(job).map_or(Answer::Missing, |j| {
                 Answer::TrainingJob(Box::new(j.clone()))
             }),
+            Question::TuningJob(job) => state
+                .tunings
+                .get(job)
+                .map_or(Answer::Missing, |t| Answer::TuningJob(Box::new(t.clone()))),
             Question::Package { arn } => state
                 .packages
                 .iter()
@@ -496,6 +508,7 @@ impl World for Town {
             Effect::SetApproval { .. } => "SetApproval",
             Effect::Trace(_) => "AddAssociation",
             Effect::Annotate(_) => "Annotate",
+            Effect::CloneTuningJob(_) => "CreateHyperParameterTuningJob",
             _ => "other",
         };
         Self::fault(&mut state, name)?;
@@ -607,6 +620,12 @@ impl World for Town {
                 state.retrainings.insert(clone.name.to_string());
                 let arn = format!("arn:training-job/{}", clone.name);
                 state.clones.push((**clone).clone());
+                return Ok(Outcome::Started { arn });
+            }
+            Effect::CloneTuningJob(clone) => {
+                state.retrainings.insert(clone.name.to_string());
+                state.tuning_clones.push((**clone).clone());
+                let arn = format!("arn:hyper-parameter-tuning-job/{}", clone.name);
                 return Ok(Outcome::Started { arn });
             }
             Effect::RequestRetraining(request) => {

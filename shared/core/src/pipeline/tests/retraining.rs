@@ -36,6 +36,8 @@ fn each_kind_of_retraining_is_read_and_written_as_it_was() {
         r#"{ training_job = { name_prefix = "again", inputs = { train = "s3://bucket/{day}" } } }"#,
         r#"{ event = { detail = { machine = "train" } } }"#,
         r"{ event = {} }",
+        r#"{ tuning_job = { name_prefix = "again", inputs = { train = "s3://bucket/{day}" } } }"#,
+        r#"{ tuning_job = { name_prefix = "again", like = "best", inputs = {}, hyperparameters = { why = "{reason}" } } }"#,
     ] {
         let read = monitor(&format!("on_drift = {{ retrain = {retrain} }}"));
         let text = serde_json::to_string(&read).unwrap();
@@ -91,6 +93,22 @@ fn mistakes_are_named_with_what_would_be_right() {
         (
             "on_drift = { retrain = { training_job = { name_prefix = \"a\", inputs = { t = \"data\" } } } }",
             "training_job.inputs.t: is \"data\"; expected s3://bucket/key",
+        ),
+        (
+            "on_drift = { retrain = { tuning_job = { name_prefix = \"a\", inputs = { t = \"data\" } } } }",
+            "tuning_job.inputs.t: is \"data\"; expected s3://bucket/key",
+        ),
+        (
+            "on_drift = { retrain = { tuning_job = { name_prefix = \"twenty-characters-xx\", inputs = {} } } }",
+            "tuning_job.name_prefix: has 20 characters; at most 19 leave room",
+        ),
+        (
+            "on_drift = { retrain = { tuning_job = { name_prefix = \"a\", like = \"thirty-three-characters-are-many-x\", inputs = {} } } }",
+            "tuning_job.like: is \"thirty-three-characters-are-many-x\"; expected 1 to 32 letters",
+        ),
+        (
+            "on_drift = { retrain = { tuning_job = { name_prefix = \"a\", inputs = { t = \"s3://bucket/{dya}\" } } } }",
+            "tuning_job.inputs.t: has {dya}",
         ),
     ] {
         let errors = errors(lines);
