@@ -9,6 +9,8 @@ use tidegate_core::world::{Answer, Effect, Outcome, Question, World, WorldError}
 
 use crate::config::{Clients, Settings};
 
+mod baselines;
+mod baselining;
 mod cloning;
 mod configs;
 mod data;
@@ -16,6 +18,7 @@ mod endpoints;
 mod metrics;
 mod models;
 mod monitoring;
+mod monitors;
 mod notices;
 mod objects;
 mod packages;
@@ -112,6 +115,7 @@ impl AwsWorld {
                 Question::Execution { arn } => self.execution(arn).await,
                 Question::MonitoringSchedule(schedule) => self.monitoring_schedule(schedule).await,
                 Question::Violations { job } => self.violations(job).await,
+                Question::Baselining { job } => self.baselining(job).await,
             }
         })
     }
@@ -161,6 +165,10 @@ impl AwsWorld {
                 }
                 Effect::CloneTrainingJob(clone) => self.clone_training_job(clone).await,
                 Effect::RequestRetraining(request) => self.request_retraining(request).await,
+                Effect::StartBaselining(spec) => self.start_baselining(spec).await,
+                Effect::SetUpMonitor(spec) => self.set_up_monitor(spec).await,
+                Effect::PauseMonitor { name, pause } => self.pause_monitor(name, *pause).await,
+                Effect::RemoveMonitor { name, kind } => self.remove_monitor(name, *kind).await,
                 Effect::Tell { topic, notice } => self.tell(topic.as_deref(), notice).await,
                 Effect::Announce { notice } => self.announce(notice).await,
             }

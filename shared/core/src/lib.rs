@@ -22,6 +22,7 @@ pub mod head;
 pub mod ledger;
 #[doc(hidden)]
 pub mod mutation;
+pub mod monitors;
 pub mod name;
 pub mod notice;
 pub mod observe;

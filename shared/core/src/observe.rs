@@ -252,6 +252,10 @@ fn is_harmless(effect: &Effect) -> bool {
         | Effect::UpdateEndpoint { .. }
         | Effect::DeleteEndpoint { .. }
         | Effect::ShiftWeights { .. }
+        | Effect::StartBaselining(_)
+        | Effect::SetUpMonitor(_)
+        | Effect::PauseMonitor { .. }
+        | Effect::RemoveMonitor { .. }
         | Effect::CloneTrainingJob(_)
         | Effect::RequestRetraining(_)
         | Effect::StartRetraining { .. } => false,

@@ -20,7 +20,11 @@ use crate::name::{
 };
 use crate::notice::Notice;
 use crate::origin::{DataSource, Origin};
-use crate::pipeline::{GuardMetric, Instance, Vpc};
+use crate::pipeline::{Capture, GuardMetric, Instance, MonitorKind, Vpc};
+
+mod monitors;
+
+pub use monitors::{BaselineFiles, BaselineSpec, MonitorSpec};
 
 /// The outside.
 pub trait World: Sync {
@@ -182,6 +186,11 @@ pub enum Question {
         /// The processing job's name.
         job: String,
     },
+    /// How far a baselining job is: `DescribeProcessingJob`. The answer is [`Answer::Execution`].
+    Baselining {
+        /// The processing job's name.
+        job: ScheduleName,
+    },
 }
 
 /// An answer from the outside.
@@ -293,6 +302,9 @@ pub struct Package {
     pub metadata: BTreeMap<String, String>,
     /// Where it comes from.
     pub origin: Origin,
+    /// `DriftCheckBaselines`, by the kind of monitor that they are for.
+    #[serde(default)]
+    pub drift_baselines: BTreeMap<MonitorKind, BaselineFiles>,
 }
 
 /// An endpoint as `DescribeEndpoint` has it.
@@ -565,6 +577,24 @@ pub enum Effect {
         /// Why, as the execution's description.
         why: String,
     },
+    /// `CreateProcessingJob`: the baseline of a monitor.
+    StartBaselining(Box<BaselineSpec>),
+    /// The job definition of a monitor, and `CreateMonitoringSchedule`.
+    SetUpMonitor(Box<MonitorSpec>),
+    /// `StopMonitoringSchedule` or `StartMonitoringSchedule`.
+    PauseMonitor {
+        /// The schedule's name.
+        name: ScheduleName,
+        /// Whether it stops; else it runs again.
+        pause: bool,
+    },
+    /// `DeleteMonitoringSchedule`, and the deletion of its job definition.
+    RemoveMonitor {
+        /// The name of both.
+        name: ScheduleName,
+        /// Which kind of job definition it is.
+        kind: MonitorKind,
+    },
     /// `Publish` to the pipeline's topic.
     Tell {
         /// The topic; the installation's if none.
@@ -696,6 +726,9 @@ pub struct ConfigSpec {
     pub like: Option<String>,
     /// The variants.
     pub variants: Vec<VariantSpec>,
+    /// Data capture, instead of the copied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture: Option<Capture>,
     /// Tags.
     pub tags: BTreeMap<String, String>,
 }

@@ -363,7 +363,7 @@ fn name_of(question: &Question) -> &'static str {
         Question::Smoke { .. } => "InvokeEndpoint",
         Question::Execution { .. } => "DescribePipelineExecution",
         Question::MonitoringSchedule(_) => "DescribeMonitoringSchedule",
-        Question::Violations { .. } => "DescribeProcessingJob",
+        Question::Violations { .. } | Question::Baselining { .. } => "DescribeProcessingJob",
     }
 }
 
@@ -492,8 +492,11 @@ fn answer(town: &mut Town, question: &Question, key: u64) -> Answer {
             findings.map(|f| Answer::Violations(Box::new(f.clone())))
         }
         // Only the command line asks which variants there were.
-        // The jobs of these stories name no data.
-        Question::Data { .. } | Question::Object { .. } | Question::VariantsOf { .. } => None,
+        // The jobs of these stories name no data, and their stages no monitors.
+        Question::Data { .. }
+        | Question::Object { .. }
+        | Question::VariantsOf { .. }
+        | Question::Baselining { .. } => None,
     };
     found.unwrap_or(Answer::Missing)
 }

@@ -18,7 +18,7 @@ use tidegate_core::name::{GroupName, PackageVersion};
 use tidegate_core::origin::Origin;
 use tidegate_core::world::{Answer, Outcome, Package, PackageSpec, WorldError, WorldErrorKind};
 
-use super::AwsWorld;
+use super::{AwsWorld, baselines};
 use super::values::{aws_time, name_of_arn, required, time};
 use crate::error::{failed, refused};
 
@@ -327,6 +327,7 @@ fn package(found: DescribeModelPackageOutput) -> Result<Option<Package>, WorldEr
             .into_iter()
             .collect(),
         origin,
+        drift_baselines: baselines::by_kind(found.drift_check_baselines),
     }))
 }
 

@@ -25,8 +25,15 @@ fn is_decided_on(question: &Question, error: &WorldError, input: &Input<'_>) -> 
     // Housekeeping asks these beside what a rollout needs.
     let is_aside = matches!(
         question,
-        Question::Execution { .. } | Question::MonitoringSchedule(_) | Question::Violations { .. }
+        Question::Execution { .. }
+            | Question::MonitoringSchedule(_)
+            | Question::Violations { .. }
+            | Question::Baselining { .. }
     );
+    // Of housekeeping, retrainings and monitors ask for it.
+    let is_aside = is_aside
+        || matches!(question, Question::TrainingJob(_))
+            && matches!(input, Input::Event(event) if matches!(event.kind, Kind::Housekeeping));
     if error.is_passing() {
         return match input {
             Input::Event(event) => match event.kind {

@@ -12,6 +12,7 @@ mod found;
 mod housekeeping;
 mod judging;
 mod memory;
+mod monitors;
 mod observe;
 mod origin;
 mod retraining;

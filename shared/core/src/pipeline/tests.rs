@@ -351,6 +351,8 @@ fn stage(index: usize) -> impl Generator<Value = Stage> {
                     .chain(custom)
                     .collect(),
                 judge: Judge::default(),
+                capture: None,
+                monitors: Vec::new(),
             },
         )
 }
