@@ -20,9 +20,9 @@ pub mod finding;
 pub mod gate;
 pub mod head;
 pub mod ledger;
+pub mod monitors;
 #[doc(hidden)]
 pub mod mutation;
-pub mod monitors;
 pub mod name;
 pub mod notice;
 pub mod observe;

@@ -30,6 +30,9 @@ const PREFIX: &str = "tidegate";
 /// The most monitors that are kept: four of five stages, and as many that are on their way out.
 pub const MOST_KEPT: usize = 40;
 
+/// The longest reason that is remembered, bytes of JSON.
+pub const LONGEST_WHY: usize = 250;
+
 /// So long is remembered when two versions served, longer than labels may be late.
 const REMEMBERED_MIXTURE: SignedDuration = SignedDuration::from_hours(32 * 24);
 
@@ -148,7 +151,9 @@ impl Monitors {
         self.mixtures.get(endpoint).is_some_and(|mixture| {
             let window = SignedDuration::from_hours(i64::from(mixture.hours));
             mixture.until.is_none_or(|until| since < until)
-                && since.saturating_add(window).is_ok_and(|end| end > mixture.from)
+                && since
+                    .saturating_add(window)
+                    .is_ok_and(|end| end > mixture.from)
         })
     }
 
@@ -245,7 +250,9 @@ mod tests {
     fn a_name_fits_and_is_another_for_each_change_of_the_policy() {
         let group = GroupName::parse("fraud").unwrap();
         let endpoint = EndpointName::parse(&"e".repeat(63)).unwrap();
-        let of = |lines: &str, version| name(&group, &endpoint, &monitor(lines), PackageVersion(version));
+        let of = |lines: &str, version| {
+            name(&group, &endpoint, &monitor(lines), PackageVersion(version))
+        };
         let first = of("", u32::MAX);
         assert!(ScheduleName::parse(&first).is_ok(), "{first}");
         assert!(first.starts_with("tidegate-"), "{first}");

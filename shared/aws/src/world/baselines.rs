@@ -71,7 +71,10 @@ mod tests {
         let kinds = by_kind(Some(found.build()));
         let some = |uri: &str| Some(uri.to_owned());
         assert_eq!(kinds.len(), 2);
-        assert_eq!(kinds[&MonitorKind::DataQuality].statistics, some("s3://b/statistics.json"));
+        assert_eq!(
+            kinds[&MonitorKind::DataQuality].statistics,
+            some("s3://b/statistics.json")
+        );
         assert_eq!(
             kinds[&MonitorKind::Bias],
             BaselineFiles {

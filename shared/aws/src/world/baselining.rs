@@ -13,9 +13,7 @@ use aws_sdk_sagemaker::types::{
 };
 use tidegate_core::name::ScheduleName;
 use tidegate_core::pipeline::{Baseline, DataFormat, MonitorKind};
-use tidegate_core::world::{
-    Answer, BaselineSpec, Outcome, PipelineRun, RunStatus, WorldError,
-};
+use tidegate_core::world::{Answer, BaselineSpec, Outcome, PipelineRun, RunStatus, WorldError};
 
 use super::AwsWorld;
 use super::monitors::{OUTPUT, aws_tags, network, problem};
@@ -29,7 +27,10 @@ const DATA: &str = "/opt/ml/processing/input/baseline_dataset_input";
 const LONGEST_TEXT: usize = 500;
 
 impl AwsWorld {
-    pub(super) async fn start_baselining(&self, spec: &BaselineSpec) -> Result<Outcome, WorldError> {
+    pub(super) async fn start_baselining(
+        &self,
+        spec: &BaselineSpec,
+    ) -> Result<Outcome, WorldError> {
         let monitor = &spec.monitor;
         let cluster = ProcessingClusterConfig::builder()
             .instance_count(1)
@@ -67,7 +68,9 @@ impl AwsWorld {
     async fn is_the_baselining(&self, spec: &BaselineSpec) -> Result<Outcome, WorldError> {
         let there = self.processing_job(&spec.name).await?;
         let data = there.as_ref().and_then(|job| {
-            job.processing_inputs().iter().find_map(|i| i.s3_input()?.s3_uri())
+            job.processing_inputs()
+                .iter()
+                .find_map(|i| i.s3_input()?.s3_uri())
         });
         if data == Some(spec.data.as_str()) {
             return Ok(Outcome::Done);

@@ -107,7 +107,9 @@ impl AwsWorld {
             .set_production_variants(Some(variants.clone()))
             .set_tags(Some(inherited(&tags, &spec.tags)).filter(|tags| !tags.is_empty()));
         let captured = spec.capture.as_ref().map(capture::config);
-        let copied = like.as_ref().and_then(|like| like.data_capture_config.clone());
+        let copied = like
+            .as_ref()
+            .and_then(|like| like.data_capture_config.clone());
         create = create.set_data_capture_config(captured.or(copied));
         if let Some(like) = like {
             // A shadow needs exactly one variant beside it: it is left out while two serve, and is

@@ -13,7 +13,7 @@ use tidegate_core::pipeline::MonitorKind;
 use tidegate_core::world::{MonitorSpec, Outcome, WorldError, WorldErrorKind};
 
 use super::AwsWorld;
-use crate::error::{error, failed, refused};
+use crate::error::{Failure, error, failed, refused};
 
 mod definitions;
 mod parts;
@@ -75,7 +75,11 @@ impl AwsWorld {
         name: &ScheduleName,
         pause: bool,
     ) -> Result<Outcome, WorldError> {
-        let call = if pause { "StopMonitoringSchedule" } else { "StartMonitoringSchedule" };
+        let call = if pause {
+            "StopMonitoringSchedule"
+        } else {
+            "StartMonitoringSchedule"
+        };
         let Some(there) = self.described_schedule(name).await? else {
             if pause {
                 // What is not there does not run.
@@ -85,7 +89,8 @@ impl AwsWorld {
             return Err(error(WorldErrorKind::Gone, call, why));
         };
         let is_stopped = there.monitoring_schedule_status == Some(ScheduleStatus::Stopped);
-        if is_stopped == pause && there.monitoring_schedule_status != Some(ScheduleStatus::Pending) {
+        if is_stopped == pause && there.monitoring_schedule_status != Some(ScheduleStatus::Pending)
+        {
             return Ok(Outcome::Done);
         }
         may_change(name, &there, call)?;
@@ -93,11 +98,11 @@ impl AwsWorld {
         if pause {
             let stop = sagemaker.stop_monitoring_schedule();
             let stop = stop.monitoring_schedule_name(name.as_str());
-            stop.send().await.map_err(failed(call))?;
+            stop.send().await.map_err(failed(call)).map_err(pending)?;
         } else {
             let start = sagemaker.start_monitoring_schedule();
             let start = start.monitoring_schedule_name(name.as_str());
-            start.send().await.map_err(failed(call))?;
+            start.send().await.map_err(failed(call)).map_err(pending)?;
         }
         Ok(Outcome::Done)
     }
@@ -114,7 +119,7 @@ impl AwsWorld {
             match delete.await.map_err(failed(DELETE)) {
                 Ok(_) => {}
                 Err(failure) if failure.is_gone() => {}
-                Err(failure) => return Err(failure.into()),
+                Err(failure) => return Err(pending(failure)),
             }
         }
         self.delete_definition(name, kind).await
@@ -145,6 +150,17 @@ fn may_change(
         return Err(error(WorldErrorKind::NotNow, call, why));
     }
     Ok(())
+}
+
+/// The refusal of a schedule that somebody else just changed: a validation error, told from others
+/// by its words alone.
+fn pending(failure: Failure) -> WorldError {
+    let mut error = WorldError::from(failure);
+    let says = error.message.split(|c: char| !c.is_ascii_alphabetic());
+    if error.kind == WorldErrorKind::Refused && says.into_iter().any(|word| word == "Pending") {
+        error.kind = WorldErrorKind::NotNow;
+    }
+    error
 }
 
 fn monitoring_type(kind: MonitorKind) -> MonitoringType {

@@ -18,8 +18,8 @@ use tidegate_core::name::{GroupName, PackageVersion};
 use tidegate_core::origin::Origin;
 use tidegate_core::world::{Answer, Outcome, Package, PackageSpec, WorldError, WorldErrorKind};
 
-use super::{AwsWorld, baselines};
 use super::values::{aws_time, name_of_arn, required, time};
+use super::{AwsWorld, baselines};
 use crate::error::{failed, refused};
 
 const DESCRIBE: &str = "DescribeModelPackage";

@@ -178,7 +178,10 @@ impl Effect {
             } => format!("StartPipelineExecution {pipeline} ({token})"),
             Self::StartBaselining(spec) => format!("CreateProcessingJob {}", spec.name),
             Self::SetUpMonitor(spec) => {
-                format!("CreateMonitoringSchedule {} of {}", spec.name, spec.endpoint)
+                format!(
+                    "CreateMonitoringSchedule {} of {}",
+                    spec.name, spec.endpoint
+                )
             }
             Self::PauseMonitor { name, pause: true } => format!("StopMonitoringSchedule {name}"),
             Self::PauseMonitor { name, pause: false } => format!("StartMonitoringSchedule {name}"),

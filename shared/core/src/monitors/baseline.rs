@@ -100,7 +100,11 @@ fn of_channel(case: &Case<'_>, wanted: &Wanted<'_>, channel: &str) -> Source {
                 Source::None(format!(
                     "The training job {job} of {version} has no channel {channel} in S3; it has \
                      {}.",
-                    if there.is_empty() { "none".to_owned() } else { there.join(", ") }
+                    if there.is_empty() {
+                        "none".to_owned()
+                    } else {
+                        there.join(", ")
+                    }
                 ))
             }
         },

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::baseline::{self, Source};
-use super::{Kept, MOST_KEPT, Mixture, Phase, Wanted, wanted};
+use super::{Kept, LONGEST_WHY, MOST_KEPT, Mixture, Phase, Wanted, wanted};
 use crate::audit::What;
 use crate::bounds::cut;
 use crate::case::Case;
@@ -26,9 +26,6 @@ const AT_ONCE: usize = 8;
 /// How much longer than it may take a baselining job is waited for.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(30);
 
-/// The longest reason that is remembered, bytes of JSON.
-const LONGEST_WHY: usize = 500;
-
 /// What has to be known for a look.
 pub(crate) fn needs(case: &Case<'_>) -> Vec<Question> {
     let head = &case.snapshot.head;
@@ -42,7 +39,9 @@ pub(crate) fn needs(case: &Case<'_>) -> Vec<Question> {
                 questions.extend(baseline::needs(&wanted));
             }
             Some(Phase::Baselining { .. }) => {
-                questions.push(Question::Baselining { job: wanted.name.clone() });
+                questions.push(Question::Baselining {
+                    job: wanted.name.clone(),
+                });
             }
             _ => {}
         }
@@ -73,7 +72,8 @@ pub(crate) fn follow(case: &Case<'_>, decision: &mut Decision) {
     }
     for wanted in &wanted {
         let kept = &decision.head.monitors.kept;
-        let is_same = |k: &Kept| k.endpoint == wanted.stage.endpoint && k.kind == wanted.monitor.kind;
+        let is_same =
+            |k: &Kept| k.endpoint == wanted.stage.endpoint && k.kind == wanted.monitor.kind;
         let has_room = kept.len() < MOST_KEPT && decision.effects.len() - before < AT_ONCE;
         if !wanted.is_mixed && has_room && !kept.values().any(is_same) {
             begin(case, wanted, decision);
@@ -91,7 +91,9 @@ fn end_mixtures(case: &Case<'_>, decision: &mut Decision) {
         };
         if !head.rollouts.contains_key(&stage.name) {
             let since = head.champions.get(&stage.name).map(|c| c.since);
-            mixture.until = since.filter(|since| *since > mixture.from).or(Some(case.now));
+            mixture.until = since
+                .filter(|since| *since > mixture.from)
+                .or(Some(case.now));
         }
     }
     head.monitors.forget_old_mixtures(case.now);
@@ -137,22 +139,40 @@ fn step(
 
 /// Its schedule and definition are deleted.
 fn leave(name: &ScheduleName, kept: &Kept, decision: &mut Decision) {
-    let Kept { kind, endpoint, version, .. } = kept;
+    let Kept {
+        kind,
+        endpoint,
+        version,
+        ..
+    } = kept;
     if kept.phase != Phase::Leaving {
-        let serves = decision.head.champions.values().any(|c| {
-            c.candidate.version == *version
-        });
+        let serves = decision
+            .head
+            .champions
+            .values()
+            .any(|c| c.candidate.version == *version);
         let because = if serves {
             "the policy does not ask for it any more"
         } else {
             "that version serves no more"
         };
-        let why = format!("The monitor {name} of {version} on {endpoint} ({kind}) is removed: {because}.");
-        let note = Note::new(What::MonitorRemoved, why, json!({ "monitor": name, "kind": kind }));
-        decision.notes.push(note.version(*version).endpoint(endpoint));
+        let why = format!(
+            "The monitor {name} of {version} on {endpoint} ({kind}) is removed: {because}."
+        );
+        let note = Note::new(
+            What::MonitorRemoved,
+            why,
+            json!({ "monitor": name, "kind": kind }),
+        );
+        decision
+            .notes
+            .push(note.version(*version).endpoint(endpoint));
     }
     decision.head.monitors.phase(name, Phase::Leaving);
-    let effect = Effect::RemoveMonitor { name: name.clone(), kind: *kind };
+    let effect = Effect::RemoveMonitor {
+        name: name.clone(),
+        kind: *kind,
+    };
     decision.effects.push((Lane::Monitor(name.clone()), effect));
 }
 
@@ -183,18 +203,30 @@ fn keep(wanted: &Wanted<'_>, phase: Phase, decision: &mut Decision) {
         version: wanted.version,
         phase,
     };
-    decision.head.monitors.kept.insert(wanted.name.clone(), kept);
+    decision
+        .head
+        .monitors
+        .kept
+        .insert(wanted.name.clone(), kept);
 }
 
 fn start_baselining(case: &Case<'_>, wanted: &Wanted<'_>, data: String, decision: &mut Decision) {
-    let Wanted { name, version, monitor, stage, .. } = wanted;
+    let Wanted {
+        name,
+        version,
+        monitor,
+        stage,
+        ..
+    } = wanted;
     let why = format!(
         "{version} serves {}: the baseline of its {} is made of {data} by the processing job \
          {name}.",
         stage.endpoint, monitor.kind
     );
     let facts = json!({ "monitor": name, "data": data });
-    decision.notes.push(about(wanted, What::BaselineStarted, why, facts));
+    decision
+        .notes
+        .push(about(wanted, What::BaselineStarted, why, facts));
     let spec = BaselineSpec {
         name: name.clone(),
         monitor: (*monitor).clone(),
@@ -212,7 +244,12 @@ fn output(wanted: &Wanted<'_>) -> String {
     format!("{to}/baselines/{}", wanted.name)
 }
 
-fn look_at_baseline(case: &Case<'_>, wanted: &Wanted<'_>, since: Timestamp, decision: &mut Decision) {
+fn look_at_baseline(
+    case: &Case<'_>,
+    wanted: &Wanted<'_>,
+    since: Timestamp,
+    decision: &mut Decision,
+) {
     let name = &wanted.name;
     let longest = SignedDuration::from_mins(i64::from(wanted.monitor.max_minutes)) + PATIENCE;
     let is_late = case.now.duration_since(since) > longest;
@@ -236,7 +273,10 @@ fn look_at_baseline(case: &Case<'_>, wanted: &Wanted<'_>, since: Timestamp, deci
             RunStatus::Running => {}
             RunStatus::Stopped => fail("was stopped by somebody.", decision),
             RunStatus::Failed => {
-                let why = run.failure.as_deref().unwrap_or("SageMaker gives no reason");
+                let why = run
+                    .failure
+                    .as_deref()
+                    .unwrap_or("SageMaker gives no reason");
                 fail(&format!("failed: {why}"), decision);
             }
         },
@@ -253,13 +293,21 @@ fn set_up(
     from: &str,
     decision: &mut Decision,
 ) {
-    let Wanted { name, version, monitor, stage, .. } = wanted;
+    let Wanted {
+        name,
+        version,
+        monitor,
+        stage,
+        ..
+    } = wanted;
     let why = format!(
         "{version} serves {}: its {} is monitored by {name} ({}), compared with {from}.",
         stage.endpoint, monitor.kind, monitor.schedule
     );
     let facts = json!({ "monitor": name, "baseline": baseline, "policy": monitor });
-    decision.notes.push(about(wanted, What::MonitorSetUp, why, facts));
+    decision
+        .notes
+        .push(about(wanted, What::MonitorSetUp, why, facts));
     let spec = MonitorSpec {
         name: name.clone(),
         endpoint: stage.endpoint.clone(),
@@ -283,11 +331,20 @@ fn tags(case: &Case<'_>, wanted: &Wanted<'_>) -> BTreeMap<String, String> {
 
 fn pause(case: &Case<'_>, wanted: &Wanted<'_>, decision: &mut Decision) {
     let endpoint = &wanted.stage.endpoint;
-    let why = format!("Two versions serve {endpoint}, or will: the monitor {} pauses.", wanted.name);
+    let why = format!(
+        "Two versions serve {endpoint}, or will: the monitor {} pauses.",
+        wanted.name
+    );
     let facts = json!({ "monitor": wanted.name });
-    decision.notes.push(about(wanted, What::MonitorPaused, why, facts));
+    decision
+        .notes
+        .push(about(wanted, What::MonitorPaused, why, facts));
     let hours = wanted.stage.monitors.iter().map(|m| m.every_hours()).max();
-    let mixture = Mixture { from: case.now, until: None, hours: hours.unwrap_or(1) };
+    let mixture = Mixture {
+        from: case.now,
+        until: None,
+        hours: hours.unwrap_or(1),
+    };
     let mixtures = &mut decision.head.monitors.mixtures;
     if mixtures.get(endpoint).is_none_or(|m| m.until.is_some()) {
         mixtures.insert(endpoint.clone(), mixture);
@@ -297,23 +354,32 @@ fn pause(case: &Case<'_>, wanted: &Wanted<'_>, decision: &mut Decision) {
 
 fn resume(wanted: &Wanted<'_>, decision: &mut Decision) {
     let endpoint = &wanted.stage.endpoint;
-    let why = format!("{} serves {endpoint} alone: the monitor {} runs again.", wanted.version, wanted.name);
+    let why = format!(
+        "{} serves {endpoint} alone: the monitor {} runs again.",
+        wanted.version, wanted.name
+    );
     let facts = json!({ "monitor": wanted.name });
-    decision.notes.push(about(wanted, What::MonitorResumed, why, facts));
+    decision
+        .notes
+        .push(about(wanted, What::MonitorResumed, why, facts));
     run(wanted, Phase::Resuming, decision);
 }
 
 fn run(wanted: &Wanted<'_>, phase: Phase, decision: &mut Decision) {
     let name = &wanted.name;
     let pause = phase == Phase::Pausing;
-    let effect = Effect::PauseMonitor { name: name.clone(), pause };
+    let effect = Effect::PauseMonitor {
+        name: name.clone(),
+        pause,
+    };
     decision.effects.push((Lane::Monitor(name.clone()), effect));
     decision.head.monitors.phase(name, phase);
 }
 
 fn about(wanted: &Wanted<'_>, what: What, why: String, facts: serde_json::Value) -> Note {
     let note = Note::new(what, why, facts);
-    note.version(wanted.version).endpoint(&wanted.stage.endpoint)
+    note.version(wanted.version)
+        .endpoint(&wanted.stage.endpoint)
 }
 
 /// A monitor is given up, and people are told why, once.
@@ -321,20 +387,28 @@ pub(super) fn could_not(name: &ScheduleName, why: &str, made: bool, decision: &m
     let Some(kept) = decision.head.monitors.kept.get_mut(name) else {
         return;
     };
-    kept.phase = Phase::Failed { why: cut(why, LONGEST_WHY), made };
+    kept.phase = Phase::Failed {
+        why: cut(why, LONGEST_WHY),
+        made,
+    };
     let (kind, endpoint, version) = (kept.kind, kept.endpoint.clone(), kept.version);
-    let said = format!("The {kind} of {version} on {endpoint} is not monitored as the policy asks: {why}");
+    let said =
+        format!("The {kind} of {version} on {endpoint} is not monitored as the policy asks: {why}");
     let next = "It is not tried again until another version serves, or a key of the monitor is \
                 changed in the policy.";
     decision.notes.push(
-        Note::new(What::MonitorFailed, said, json!({ "monitor": name, "made": made }))
-            .version(version)
-            .endpoint(&endpoint)
-            .tell(
-                Severity::Warning,
-                format!("No monitor of {kind} on {endpoint}"),
-                vec![why.to_owned(), next.to_owned()],
-            ),
+        Note::new(
+            What::MonitorFailed,
+            said,
+            json!({ "monitor": name, "made": made }),
+        )
+        .version(version)
+        .endpoint(&endpoint)
+        .tell(
+            Severity::Warning,
+            format!("No monitor of {kind} on {endpoint}"),
+            vec![why.to_owned(), next.to_owned()],
+        ),
     );
 }
 
@@ -347,10 +421,16 @@ fn say(wanted: &[Wanted<'_>], decision: &mut Decision) {
         let kind = wanted.monitor.kind;
         lines.push((
             format!("would-monitor/{}", wanted.name),
-            format!("The {kind} of {version} on {endpoint} would be monitored by {}.", wanted.name),
+            format!(
+                "The {kind} of {version} on {endpoint} would be monitored by {}.",
+                wanted.name
+            ),
         ));
     }
-    for (name, kept) in kept.iter().filter(|(name, _)| wanted.iter().all(|w| &w.name != *name)) {
+    for (name, kept) in kept
+        .iter()
+        .filter(|(name, _)| wanted.iter().all(|w| &w.name != *name))
+    {
         lines.push((
             format!("would-not-monitor/{name}"),
             format!("The monitor {name} on {} would be removed.", kept.endpoint),
@@ -359,7 +439,12 @@ fn say(wanted: &[Wanted<'_>], decision: &mut Decision) {
     for (key, line) in lines {
         if !decision.head.is_known_finding(&key) {
             let headline = "Observed: monitors would change";
-            decision.notes.push(observe::would(Severity::Info, headline, vec![line], json!({})));
+            decision.notes.push(observe::would(
+                Severity::Info,
+                headline,
+                vec![line],
+                json!({}),
+            ));
         }
     }
 }

@@ -39,7 +39,11 @@ pub(crate) fn settled(
             could_not(name, &refusal(error), true, decision);
         }
         (Effect::PauseMonitor { name, pause }, _) => {
-            let phase = if *pause { Phase::Paused } else { Phase::Running };
+            let phase = if *pause {
+                Phase::Paused
+            } else {
+                Phase::Running
+            };
             monitors.phase(name, phase);
         }
         (Effect::RemoveMonitor { name, .. }, outcome) => {
@@ -48,7 +52,10 @@ pub(crate) fn settled(
             }
             decision.head.monitors.kept.remove(name);
             let listed = &case.policy().monitor.schedules;
-            decision.head.schedules.retain(|s, _| s != name || listed.contains(s));
+            decision
+                .head
+                .schedules
+                .retain(|s, _| s != name || listed.contains(s));
         }
         (Effect::StartBaselining(_), _) => {}
         _ => return false,

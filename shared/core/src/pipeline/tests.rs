@@ -3,6 +3,7 @@
 mod bounds;
 mod mistakes;
 mod retraining;
+mod watching;
 
 use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, proptest};
 use proptest::strategy::Strategy as Generator;

@@ -10,6 +10,7 @@ mod approvers;
 mod crash;
 mod deadletters;
 mod findings;
+mod monitors;
 mod registration;
 mod retrained;
 mod senders;

@@ -16,7 +16,9 @@ pub(super) fn config(capture: &Capture) -> DataCaptureConfig {
         Captured::Input => &[CaptureMode::Input],
         Captured::Output => &[CaptureMode::Output],
     };
-    let options = modes.iter().map(|mode| CaptureOption::builder().capture_mode(mode.clone()).build());
+    let options = modes
+        .iter()
+        .map(|mode| CaptureOption::builder().capture_mode(mode.clone()).build());
     let types = CaptureContentTypeHeader::builder()
         .csv_content_types(CSV)
         .set_json_content_types(Some(JSON.map(str::to_owned).to_vec()));

@@ -22,10 +22,22 @@ use crate::world::AwsWorld;
 /// What tells one definition from another.
 #[derive(Debug, PartialEq)]
 struct Definition {
-    endpoint: Option<EndpointInput>,
-    output: Option<MonitoringOutputConfig>,
+    endpoint: Option<String>,
+    output: Option<String>,
     image: Option<String>,
     role: Option<String>,
+}
+
+/// The endpoint, its answers' parts and the time that is looked at.
+fn looked_at(input: &EndpointInput) -> Option<String> {
+    let name = input.endpoint_name()?;
+    let (inference, from) = (input.inference_attribute(), input.start_time_offset());
+    Some(format!("{name} {inference:?} {from:?}"))
+}
+
+fn folder(output: &MonitoringOutputConfig) -> Option<String> {
+    let first = output.monitoring_outputs().first()?;
+    Some(first.s3_output()?.s3_uri()?.to_owned())
 }
 
 /// The members that all four kinds have in common.
@@ -53,12 +65,17 @@ macro_rules! describe {
     ($self:ident, $name:ident, $describe:ident, $app:ident, $input:ident, $output:ident) => {{
         let asked = $self.clients.sagemaker.$describe();
         let asked = asked.job_definition_name($name.as_str()).send();
-        asked.await.map_err(failed(DESCRIBE)).map(|found| Definition {
-            endpoint: found.$input.and_then(|input| input.endpoint_input),
-            output: found.$output,
-            image: found.$app.and_then(|app| app.image_uri),
-            role: found.role_arn,
-        })
+        asked
+            .await
+            .map_err(failed(DESCRIBE))
+            .map(|found| Definition {
+                endpoint: found
+                    .$input
+                    .and_then(|input| looked_at(input.endpoint_input()?)),
+                output: found.$output.as_ref().and_then(folder),
+                image: found.$app.and_then(|app| app.image_uri),
+                role: found.role_arn,
+            })
     }};
 }
 
@@ -170,27 +187,16 @@ impl AwsWorld {
 
     /// The definition of this name, which is there already, if it is the one that was to be made.
     async fn is_the_definition(&self, spec: &MonitorSpec) -> Result<(), WorldError> {
-        let there = self.described_definition(&spec.name, spec.monitor.kind).await?;
+        let there = self
+            .described_definition(&spec.name, spec.monitor.kind)
+            .await?;
         let wanted = Definition {
-            endpoint: Some(endpoint(spec)),
-            output: Some(output(&spec.monitor)),
+            endpoint: looked_at(&endpoint(spec)),
+            output: folder(&output(&spec.monitor)),
             image: Some(spec.monitor.image.clone()),
             role: Some(spec.monitor.role.clone()),
         };
-        // SageMaker fills in how files are read; the rest is as it was asked for.
-        let same_endpoint = |a: &EndpointInput, b: &EndpointInput| {
-            a.endpoint_name == b.endpoint_name
-                && a.inference_attribute == b.inference_attribute
-                && a.start_time_offset == b.start_time_offset
-        };
-        let is_same = there.image == wanted.image
-            && there.role == wanted.role
-            && there.output == wanted.output
-            && there
-                .endpoint
-                .zip(wanted.endpoint)
-                .is_some_and(|(a, b)| same_endpoint(&a, &b));
-        if is_same {
+        if there == wanted {
             return Ok(());
         }
         Err(refused(

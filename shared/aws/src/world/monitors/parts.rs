@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_sagemaker::types::{
-    EndpointInput, ModelQualityAppSpecification, MonitoringClusterConfig, MonitoringConstraintsResource,
-    MonitoringGroundTruthS3Input, MonitoringNetworkConfig, MonitoringOutput, MonitoringOutputConfig,
-    MonitoringProblemType, MonitoringResources, MonitoringS3Output, MonitoringStoppingCondition,
-    NetworkConfig, ProcessingInstanceType, ProcessingS3UploadMode, Tag,
+    EndpointInput, ModelQualityAppSpecification, MonitoringClusterConfig,
+    MonitoringConstraintsResource, MonitoringGroundTruthS3Input, MonitoringNetworkConfig,
+    MonitoringOutput, MonitoringOutputConfig, MonitoringProblemType, MonitoringResources,
+    MonitoringS3Output, MonitoringStoppingCondition, NetworkConfig, ProcessingInstanceType,
+    ProcessingS3UploadMode, Tag,
 };
 use tidegate_core::pipeline::{ModelMonitor, Problem};
 use tidegate_core::world::MonitorSpec;
@@ -18,7 +19,9 @@ const INPUT: &str = "/opt/ml/processing/input/endpoint";
 pub(crate) const OUTPUT: &str = "/opt/ml/processing/output";
 
 pub(crate) fn aws_tags(tags: &BTreeMap<String, String>) -> Option<Vec<Tag>> {
-    let tags = tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build());
+    let tags = tags
+        .iter()
+        .map(|(key, value)| Tag::builder().key(key).value(value).build());
     Some(tags.collect::<Vec<_>>()).filter(|tags| !tags.is_empty())
 }
 
@@ -70,12 +73,16 @@ pub(super) fn resources(monitor: &ModelMonitor) -> MonitoringResources {
         .instance_type(ProcessingInstanceType::from(monitor.instance.as_str()))
         .volume_size_in_gb(aws_count(monitor.volume_gb))
         .set_volume_kms_key_id(monitor.kms_key.clone());
-    MonitoringResources::builder().cluster_config(cluster.build()).build()
+    MonitoringResources::builder()
+        .cluster_config(cluster.build())
+        .build()
 }
 
 pub(super) fn stopping(monitor: &ModelMonitor) -> MonitoringStoppingCondition {
     let seconds = aws_count(monitor.max_minutes.saturating_mul(60));
-    MonitoringStoppingCondition::builder().max_runtime_in_seconds(seconds).build()
+    MonitoringStoppingCondition::builder()
+        .max_runtime_in_seconds(seconds)
+        .build()
 }
 
 pub(super) fn constraints(spec: &MonitorSpec) -> Option<MonitoringConstraintsResource> {
@@ -85,7 +92,9 @@ pub(super) fn constraints(spec: &MonitorSpec) -> Option<MonitoringConstraintsRes
 
 pub(super) fn ground_truth(monitor: &ModelMonitor) -> MonitoringGroundTruthS3Input {
     let uri = monitor.ground_truth.clone();
-    MonitoringGroundTruthS3Input::builder().set_s3_uri(uri).build()
+    MonitoringGroundTruthS3Input::builder()
+        .set_s3_uri(uri)
+        .build()
 }
 
 pub(super) fn model_quality(monitor: &ModelMonitor) -> ModelQualityAppSpecification {

@@ -21,7 +21,7 @@ to = "s3://reports/fraud"
 baseline = { channel = "train" }
 "#;
 
-const GIVEN: &str = r#"baseline = { constraints = "s3://b/constraints.json", statistics = "s3://b/statistics.json" }"#;
+const GIVEN: &str = r#"baseline = { constraints = "s3://bucket/constraints.json", statistics = "s3://bucket/statistics.json" }"#;
 
 /// The usual policy with these monitors at its stage.
 fn policy(monitors: &str) -> Policy {
@@ -40,7 +40,9 @@ async fn with(monitors: &str) -> Story {
 
 async fn change(story: &Story, policy: Policy) {
     let now = story.now();
-    apply(&story.ledger, policy, "ada", None, now).await.unwrap();
+    apply(&story.ledger, policy, "ada", None, now)
+        .await
+        .unwrap();
 }
 
 /// Five minutes pass, and housekeeping comes, so many times.
@@ -67,7 +69,11 @@ fn only(story: &Story) -> (u32, bool) {
 
 fn phases(story: &Story) -> Vec<Phase> {
     let head = story.ledger.head(&story.group);
-    head.monitors.kept.values().map(|k| k.phase.clone()).collect()
+    head.monitors
+        .kept
+        .values()
+        .map(|k| k.phase.clone())
+        .collect()
 }
 
 /// The baselining job of the name ends so.
@@ -121,7 +127,13 @@ async fn a_champions_monitor_is_set_up_with_a_baseline_of_its_training_data() {
     let calls = story.town.0.lock().unwrap().calls.len();
     housekeepings(&mut story, 3).await;
     assert_eq!(story.town.0.lock().unwrap().calls.len(), calls);
-    assert!(story.ledger.head(&story.group).schedules.contains_key(&name));
+    assert!(
+        story
+            .ledger
+            .head(&story.group)
+            .schedules
+            .contains_key(&name)
+    );
     assert_eq!(said(&story, "monitor-set-up"), 1);
     story.check();
 }
@@ -158,7 +170,10 @@ async fn a_new_champion_gets_its_own_and_the_old_ones_goes() {
     housekeepings(&mut story, 3).await;
     assert_eq!(only(&story), (2, true));
     let head = story.ledger.head(&story.group);
-    assert!(!head.schedules.contains_key(&old[0]), "nobody asks the old one");
+    assert!(
+        !head.schedules.contains_key(&old[0]),
+        "nobody asks the old one"
+    );
     assert_eq!(said(&story, "monitor-removed"), 1);
     story.check();
 }
@@ -180,7 +195,13 @@ async fn it_pauses_while_two_serve_and_runs_again_when_the_champion_comes_back()
     assert_eq!(story.champion(), 1);
     housekeepings(&mut story, 1).await;
     assert_eq!(only(&story), (1, true));
-    assert_eq!((said(&story, "monitor-paused"), said(&story, "monitor-resumed")), (1, 1));
+    assert_eq!(
+        (
+            said(&story, "monitor-paused"),
+            said(&story, "monitor-resumed")
+        ),
+        (1, 1)
+    );
     // What is found on the data of that time says nothing of the champion.
     let head = story.ledger.head(&story.group);
     assert!(head.monitors.is_mixed(&story.endpoint, began));
@@ -218,7 +239,11 @@ async fn a_failed_baselining_job_is_told_once_with_the_reason_and_left_alone() {
     assert!(there(&story).is_empty());
     let told = notices(&story, "monitor-failed");
     assert_eq!(told.len(), 1);
-    assert!(told[0].text().contains("AlgorithmError: no rows"), "{}", told[0].text());
+    assert!(
+        told[0].text().contains("AlgorithmError: no rows"),
+        "{}",
+        told[0].text()
+    );
     assert_eq!(story.calls("CreateProcessingJob"), 1);
     // A key of it is changed in the policy: it is tried anew.
     change(&story, policy(&format!("{DATA}volume_gb = 40\n"))).await;
@@ -234,7 +259,10 @@ async fn a_failed_baselining_job_is_told_once_with_the_reason_and_left_alone() {
 async fn what_can_not_have_a_baseline_is_told_with_the_way_out() {
     for (baseline, reason) in [
         ("", "names no baseline of data quality"),
-        ("baseline = { channel = \"test\" }", "has no channel test in S3; it has train"),
+        (
+            "baseline = { channel = \"test\" }",
+            "has no channel test in S3; it has train",
+        ),
     ] {
         let lines = DATA.replace("baseline = { channel = \"train\" }", baseline);
         let mut story = with(&lines).await;
@@ -255,7 +283,10 @@ async fn a_refusal_is_told_once_and_what_was_half_made_goes_with_the_version() {
     story.town.0.lock().unwrap().faults.calls.extend([denied]);
     housekeepings(&mut story, 4).await;
     assert_eq!(notices(&story, "monitor-failed").len(), 1);
-    assert!(matches!(phases(&story)[..], [Phase::Failed { made: true, .. }]));
+    assert!(matches!(
+        phases(&story)[..],
+        [Phase::Failed { made: true, .. }]
+    ));
     change(&story, policy("")).await;
     housekeepings(&mut story, 2).await;
     assert_eq!(phases(&story), []);
@@ -280,7 +311,10 @@ async fn a_monitor_that_the_policy_drops_goes_and_one_that_it_changes_is_made_an
     let head = story.ledger.head(&story.group);
     assert!(head.monitors.is_empty() && head.schedules.is_empty());
     let handled = story.housekeeping().await;
-    assert_eq!(handled.nothing_because.as_deref(), Some("nothing is unfinished"));
+    assert_eq!(
+        handled.nothing_because.as_deref(),
+        Some("nothing is unfinished")
+    );
     story.check();
 }
 
@@ -303,7 +337,11 @@ async fn what_can_not_be_done_now_is_done_by_the_next_housekeeping() {
         for _ in 0..5 {
             story.minutes(5).await;
             let handled = story.housekeeping().await;
-            assert_eq!(handled.failed, Vec::<String>::new(), "{call}: it is no failure");
+            assert_eq!(
+                handled.failed,
+                Vec::<String>::new(),
+                "{call}: it is no failure"
+            );
         }
         assert!(there(&story).is_empty(), "{call}");
         assert!(notices(&story, "monitor-failed").is_empty(), "{call}");
@@ -322,7 +360,11 @@ async fn in_observe_mode_it_is_only_said_and_only_once() {
     assert!(there(&story).is_empty());
     let told = notices(&story, "would-act");
     assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].text().contains("data quality of v1 on fraud-prod would be monitored"));
+    assert!(
+        told[0]
+            .text()
+            .contains("data quality of v1 on fraud-prod would be monitored")
+    );
     change(&story, policy(&given())).await;
     housekeepings(&mut story, 2).await;
     assert_eq!(only(&story), (1, true));

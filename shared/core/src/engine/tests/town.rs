@@ -13,10 +13,10 @@ use crate::name::{
 use crate::notice::Notice;
 use crate::origin::{DataSource, Origin};
 use crate::world::{
-    Answer, BaselineSpec, ConfigSpec, ConfigVariant, Effect, Endpoint, EndpointConfig, Findings, MinuteCounts,
-    Model, MonitorSpec, MonitoringSchedule, Outcome, Package, PipelineRun, Question, RetrainingRequest,
-    RunStatus, SmokeAnswer, TrainingClone, TrainingJob, Variant, VariantSpec, Violation, World,
-    WorldError, WorldErrorKind,
+    Answer, BaselineSpec, ConfigSpec, ConfigVariant, Effect, Endpoint, EndpointConfig, Findings,
+    MinuteCounts, Model, MonitorSpec, MonitoringSchedule, Outcome, Package, PipelineRun, Question,
+    RetrainingRequest, RunStatus, SmokeAnswer, TrainingClone, TrainingJob, Variant, VariantSpec,
+    Violation, World, WorldError, WorldErrorKind,
 };
 
 /// What a test wants to go wrong.
@@ -601,7 +601,11 @@ impl World for Town {
             Effect::PauseMonitor { name, pause } => {
                 let Some(runs) = state.set_up.get_mut(name) else {
                     let why = format!("the schedule {name} does not exist");
-                    return Err(refusal(WorldErrorKind::Gone, "StartMonitoringSchedule", why));
+                    return Err(refusal(
+                        WorldErrorKind::Gone,
+                        "StartMonitoringSchedule",
+                        why,
+                    ));
                 };
                 *runs = !pause;
             }

@@ -29,10 +29,18 @@ fn check_monitor(monitor: &ModelMonitor, path: &str, error: &mut impl FnMut(&str
     let kind = monitor.kind;
     let is_of_model = kind == MonitorKind::ModelQuality;
     let of = [
-        ("ground_truth", monitor.ground_truth.is_some(), kind.needs_labels()),
+        (
+            "ground_truth",
+            monitor.ground_truth.is_some(),
+            kind.needs_labels(),
+        ),
         ("problem", monitor.problem.is_some(), is_of_model),
         ("config", monitor.config.is_some(), kind.takes_config()),
-        ("label_delay_hours", monitor.label_delay_hours > 0, kind.needs_labels()),
+        (
+            "label_delay_hours",
+            monitor.label_delay_hours > 0,
+            kind.needs_labels(),
+        ),
     ];
     for (key, _, _) in of.iter().filter(|(_, is_given, fits)| *is_given && !fits) {
         error(
@@ -42,14 +50,14 @@ fn check_monitor(monitor: &ModelMonitor, path: &str, error: &mut impl FnMut(&str
     }
     if kind.needs_labels() && monitor.ground_truth.is_none() {
         error(
-            &format!("{path}.ground_truth"),
-            format!("is missing: a monitor of {kind} merges answers with the labels that are there"),
+            path,
+            format!("has no `ground_truth`: a monitor of {kind} merges answers with labels in S3"),
         );
     }
     if is_of_model && monitor.problem.is_none() {
         error(
-            &format!("{path}.problem"),
-            "is missing: it is \"regression\", \"binary\" or \"multiclass\"".to_owned(),
+            path,
+            "has no `problem`: it is \"regression\", \"binary\" or \"multiclass\"".to_owned(),
         );
     }
     if is_of_model && monitor.inference.is_none() && monitor.probability.is_none() {
@@ -126,8 +134,8 @@ fn check_baseline(
     }
     if !is_data && baseline.statistics.is_none() && kind == MonitorKind::DataQuality {
         error(
-            &format!("{path}.statistics"),
-            "is missing: without statistics.json no drift of data is found".to_owned(),
+            path,
+            "has no `statistics`: without statistics.json no drift of data is found".to_owned(),
         );
     }
 }
