@@ -43,13 +43,13 @@ impl AwsWorld {
             .send();
         match made.await.map_err(failed(CREATE)) {
             Ok(_) => Ok(Outcome::Done),
-            Err(failure) if failure.already => self.is_the_schedule(spec).await,
+            Err(failure) if failure.already => self.is_the_monitor(spec).await,
             Err(failure) => Err(failure.into()),
         }
     }
 
     /// Whether the schedule of this name, which is there already, is the one that was to be made.
-    async fn is_the_schedule(&self, spec: &MonitorSpec) -> Result<Outcome, WorldError> {
+    async fn is_the_monitor(&self, spec: &MonitorSpec) -> Result<Outcome, WorldError> {
         let there = self.described_schedule(&spec.name).await?;
         let config = there.and_then(|schedule| schedule.monitoring_schedule_config);
         let is_ours = config.is_some_and(|config| {

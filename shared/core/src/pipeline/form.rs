@@ -79,7 +79,7 @@ pub(super) const FORMS: &[Form] = &[
         name: "monitor-schedule",
         rule: "\"hourly\", \"cron(0 H ? * * *)\" (each day at H, UTC) or \"cron(0 H/N ? * * *)\" \
                (every N hours from H on): Model Monitor takes no others",
-        pattern: "^(hourly|cron\\(0 (\\*|[0-9]{1,2}(/[0-9]{1,2})?) \\? \\* \\* \\*\\))$",
+        pattern: "^(hourly|cron\\(0 (\\*|(0?[0-9]|1[0-9]|2[0-3])(/(0?[1-9]|1[0-9]|2[0-4]))?) \\? \\* \\* \\*\\))$",
         length: (6, 40),
         check: super::watching::is_schedule,
     },
