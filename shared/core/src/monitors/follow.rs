@@ -114,7 +114,7 @@ fn step(
             Phase::Baselining { .. } | Phase::Failed { made: false, .. }
         );
         if is_made {
-            leave(name, kept, decision);
+            leave(case, name, kept, decision);
         } else {
             monitors.kept.remove(name);
         }
@@ -128,7 +128,7 @@ fn step(
         Phase::SettingUp => {
             monitors.kept.remove(name);
         }
-        Phase::Leaving => leave(name, kept, decision),
+        Phase::Leaving => leave(case, name, kept, decision),
         Phase::Running | Phase::Pausing if wanted.is_mixed => pause(case, wanted, decision),
         Phase::Pausing => monitors.phase(name, Phase::Running),
         Phase::Paused | Phase::Resuming if !wanted.is_mixed => resume(wanted, decision),
@@ -138,7 +138,7 @@ fn step(
 }
 
 /// Its schedule and definition are deleted.
-fn leave(name: &ScheduleName, kept: &Kept, decision: &mut Decision) {
+fn leave(case: &Case<'_>, name: &ScheduleName, kept: &Kept, decision: &mut Decision) {
     let Kept {
         kind,
         endpoint,
@@ -146,15 +146,12 @@ fn leave(name: &ScheduleName, kept: &Kept, decision: &mut Decision) {
         ..
     } = kept;
     if kept.phase != Phase::Leaving {
-        let serves = decision
-            .head
-            .champions
-            .values()
-            .any(|c| c.candidate.version == *version);
-        let because = if serves {
-            "the policy does not ask for it any more"
-        } else {
+        let stage = case.stages().find(|s| &s.endpoint == endpoint);
+        let champion = stage.and_then(|s| decision.head.champions.get(&s.name));
+        let because = if champion.is_some_and(|c| c.candidate.version != *version) {
             "that version serves no more"
+        } else {
+            "the policy does not ask for it any more"
         };
         let why = format!(
             "The monitor {name} of {version} on {endpoint} ({kind}) is removed: {because}."

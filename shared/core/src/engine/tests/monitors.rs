@@ -45,10 +45,11 @@ async fn change(story: &Story, policy: Policy) {
         .unwrap();
 }
 
-/// Five minutes pass, and housekeeping comes, so many times.
+/// Five minutes pass, and housekeeping comes twice, so many times.
 async fn housekeepings(story: &mut Story, n: u32) {
     for _ in 0..n {
         story.minutes(5).await;
+        story.housekeeping().await;
         story.housekeeping().await;
     }
 }
