@@ -93,20 +93,19 @@ fn of_channel(case: &Case<'_>, wanted: &Wanted<'_>, channel: &str) -> Source {
             "The training job {job} of {version} can't be read any more, so its channel {channel} \
              is not known."
         )),
-        Known::Is(described) => match described.inputs.get(channel) {
-            Some(uri) => Source::Data(uri.clone()),
-            None => {
-                let there: Vec<&str> = described.inputs.keys().map(String::as_str).collect();
-                Source::None(format!(
-                    "The training job {job} of {version} has no channel {channel} in S3; it has \
-                     {}.",
-                    if there.is_empty() {
-                        "none".to_owned()
-                    } else {
-                        there.join(", ")
-                    }
-                ))
+        Known::Is(described) => {
+            if let Some(uri) = described.inputs.get(channel) {
+                return Source::Data(uri.clone());
             }
-        },
+            let there: Vec<&str> = described.inputs.keys().map(String::as_str).collect();
+            Source::None(format!(
+                "The training job {job} of {version} has no channel {channel} in S3; it has {}.",
+                if there.is_empty() {
+                    "none".to_owned()
+                } else {
+                    there.join(", ")
+                }
+            ))
+        }
     }
 }

@@ -18,6 +18,7 @@ use crate::ledger::Lane;
 use crate::name::ScheduleName;
 use crate::notice::Severity;
 use crate::observe;
+use crate::pipeline::ModelMonitor;
 use crate::world::{BaselineFiles, BaselineSpec, Effect, MonitorSpec, Question, RunStatus};
 
 /// How many calls are asked for at one look; the rest is next.
@@ -336,7 +337,12 @@ fn pause(case: &Case<'_>, wanted: &Wanted<'_>, decision: &mut Decision) {
     decision
         .notes
         .push(about(wanted, What::MonitorPaused, why, facts));
-    let hours = wanted.stage.monitors.iter().map(|m| m.every_hours()).max();
+    let hours = wanted
+        .stage
+        .monitors
+        .iter()
+        .map(ModelMonitor::every_hours)
+        .max();
     let mixture = Mixture {
         from: case.now,
         until: None,
