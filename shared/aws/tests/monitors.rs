@@ -216,10 +216,9 @@ async fn a_baseline_is_made_of_training_data() {
         }),
     ] {
         let fixture = fixture().await;
-        let rows: String = (0..50)
-            .map(|n| format!("{},{},{}\n", n % 2, n % 3 % 2, n * 7 % 40))
-            .collect();
-        let text = format!("label,said,age\n{rows}");
+        let row = |n: u32| format!("{},{},{}", n % 2, n % 3 % 2, n * 7 % 40);
+        let rows: Vec<String> = (0..50).map(row).collect();
+        let text = format!("label,said,age\n{}\n", rows.join("\n"));
         fixture.put("train/data.csv", text).await;
         assert_eq!(fixture.baselining().await, None);
         fixture.done(&baseline("s3://bucket/train/", &more)).await;

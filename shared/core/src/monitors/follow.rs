@@ -21,8 +21,8 @@ use crate::observe;
 use crate::pipeline::ModelMonitor;
 use crate::world::{BaselineFiles, BaselineSpec, Effect, MonitorSpec, Question, RunStatus};
 
-/// How many calls are asked for at one look; the rest is next.
-const AT_ONCE: usize = 8;
+/// How many calls and lines of the trail one look may come to; the rest is next.
+const AT_ONCE: usize = 16;
 
 /// How much longer than it may take a baselining job is waited for.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(30);
@@ -60,13 +60,13 @@ pub(crate) fn follow(case: &Case<'_>, decision: &mut Decision) {
         return say(&wanted, decision);
     }
     end_mixtures(case, decision);
-    let before = decision.effects.len();
+    let before = size(decision);
     let there: Vec<(ScheduleName, Kept)> =
         decision.head.monitors.kept.clone().into_iter().collect();
     for (name, kept) in there {
         let lane = Lane::Monitor(name.clone());
         let is_busy = case.snapshot.pending.iter().any(|p| p.lane == lane);
-        if !is_busy && decision.effects.len() - before < AT_ONCE {
+        if !is_busy && size(decision) - before < AT_ONCE {
             let wanted = wanted.iter().find(|w| w.name == name);
             step(case, &name, &kept, wanted, decision);
         }
@@ -75,11 +75,15 @@ pub(crate) fn follow(case: &Case<'_>, decision: &mut Decision) {
         let kept = &decision.head.monitors.kept;
         let is_same =
             |k: &Kept| k.endpoint == wanted.stage.endpoint && k.kind == wanted.monitor.kind;
-        let has_room = kept.len() < MOST_KEPT && decision.effects.len() - before < AT_ONCE;
+        let has_room = kept.len() < MOST_KEPT && size(decision) - before < AT_ONCE;
         if !wanted.is_mixed && has_room && !kept.values().any(is_same) {
             begin(case, wanted, decision);
         }
     }
+}
+
+fn size(decision: &Decision) -> usize {
+    decision.effects.len() + decision.notes.len()
 }
 
 /// A mixture ends with its rollout; where the candidate won, when it got all the traffic.
