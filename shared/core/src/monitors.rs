@@ -27,11 +27,11 @@ pub(crate) use settle::settled;
 /// The start of every name, by which IAM knows them.
 const PREFIX: &str = "tidegate";
 
-/// The most monitors that are kept: four of five stages, and as many that are on their way out.
-pub const MOST_KEPT: usize = 40;
+/// The most monitors that are kept: four of five stages, and some that are on their way out.
+pub const MOST_KEPT: usize = 24;
 
 /// The longest reason that is remembered, bytes of JSON.
-pub const LONGEST_WHY: usize = 250;
+pub const LONGEST_WHY: usize = 100;
 
 /// So long is remembered when two versions served, longer than labels may be late.
 const REMEMBERED_MIXTURE: SignedDuration = SignedDuration::from_hours(32 * 24);
