@@ -32,6 +32,15 @@ NEEDED = frozenset(
     sagemaker:CreateHyperParameterTuningJob sagemaker:DescribeHyperParameterTuningJob
     sagemaker:CreateModel sagemaker:CreateModelPackage sagemaker:CreateModelPackageGroup
     sagemaker:CreateTrainingJob
+    sagemaker:CreateDataQualityJobDefinition sagemaker:CreateModelBiasJobDefinition
+    sagemaker:CreateModelExplainabilityJobDefinition sagemaker:CreateModelQualityJobDefinition
+    sagemaker:CreateMonitoringSchedule sagemaker:CreateProcessingJob
+    sagemaker:DeleteDataQualityJobDefinition sagemaker:DeleteModelBiasJobDefinition
+    sagemaker:DeleteModelExplainabilityJobDefinition sagemaker:DeleteModelQualityJobDefinition
+    sagemaker:DeleteMonitoringSchedule
+    sagemaker:DescribeDataQualityJobDefinition sagemaker:DescribeModelBiasJobDefinition
+    sagemaker:DescribeModelExplainabilityJobDefinition sagemaker:DescribeModelQualityJobDefinition
+    sagemaker:StartMonitoringSchedule sagemaker:StopMonitoringSchedule
     sagemaker:DeleteEndpoint sagemaker:DeleteEndpointConfig sagemaker:DeleteModel
     sagemaker:DescribeAction
     sagemaker:DescribeEndpoint sagemaker:DescribeEndpointConfig sagemaker:DescribeModel

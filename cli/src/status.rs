@@ -6,8 +6,11 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use serde::Serialize;
 use tidegate_core::ledger::{Ledger as _, Snapshot};
-use tidegate_core::name::{EndpointName, GroupName, PackageVersion, PipelineName, StageName};
-use tidegate_core::pipeline::Mode;
+use tidegate_core::monitors::Monitors;
+use tidegate_core::name::{
+    EndpointName, GroupName, PackageVersion, PipelineName, ScheduleName, StageName,
+};
+use tidegate_core::pipeline::{Mode, MonitorKind};
 use tidegate_core::rollout::{Phase, Rollout, Source};
 
 use crate::answer::Answer;
@@ -79,6 +82,9 @@ struct StageStatus {
     champion: Option<ChampionStatus>,
     rollout: Option<RolloutStatus>,
     waiting: Option<WaitingStatus>,
+    /// The monitors that Tidegate made.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    monitors: Vec<MonitorStatus>,
 }
 
 #[derive(Debug, Serialize)]
@@ -86,6 +92,15 @@ struct ChampionStatus {
     version: PackageVersion,
     package: String,
     since: Timestamp,
+}
+
+#[derive(Debug, Serialize)]
+struct MonitorStatus {
+    name: ScheduleName,
+    kind: MonitorKind,
+    version: PackageVersion,
+    /// How far it is, for people.
+    state: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -162,6 +177,7 @@ impl PipelineStatus {
                 approved_by: waiting.candidate.approved_by.clone(),
                 urgent: waiting.urgent,
             }),
+            monitors: MonitorStatus::of(&head.monitors, &stage.endpoint),
         });
         Self {
             pipeline: applied.policy.pipeline.name.clone(),
@@ -177,6 +193,23 @@ impl PipelineStatus {
             pending_calls: pending.len(),
             stages: stages.collect(),
         }
+    }
+}
+
+impl MonitorStatus {
+    fn of(monitors: &Monitors, endpoint: &EndpointName) -> Vec<Self> {
+        let of_endpoint = monitors
+            .kept
+            .iter()
+            .filter(|(_, kept)| &kept.endpoint == endpoint);
+        of_endpoint
+            .map(|(name, kept)| Self {
+                name: name.clone(),
+                kind: kept.kind,
+                version: kept.version,
+                state: kept.in_words(),
+            })
+            .collect()
     }
 }
 
@@ -311,6 +344,18 @@ impl PipelineStatus {
             ]);
         }
         text.push_str(&table.render(screen, 2));
+        for stage in self.stages.iter().filter(|s| !s.monitors.is_empty()) {
+            let monitors = stage.monitors.iter();
+            let all: Vec<String> = monitors
+                .map(|m| format!("{} of {} {}", m.kind, m.version, clean(&m.state)))
+                .collect();
+            let _ = writeln!(
+                text,
+                "  Monitors of {}: {}.",
+                stage.endpoint,
+                all.join(", ")
+            );
+        }
         if self.pending_calls > 0 {
             let calls = count(self.pending_calls as u64, "call is", "calls are");
             let _ = writeln!(text, "  {calls} decided and not done yet.");
@@ -345,6 +390,7 @@ pub(crate) mod tests {
             champion: None,
             rollout: None,
             waiting: None,
+            monitors: Vec::new(),
         }
     }
 
@@ -456,6 +502,30 @@ pub(crate) mod tests {
     #[test]
     fn a_status_in_json_has_all_of_it() {
         insta::assert_json_snapshot!(status());
+    }
+
+    #[test]
+    fn the_monitors_of_an_endpoint_are_in_a_line_with_how_far_they_are() {
+        let screen = Screen {
+            width: 100,
+            color: false,
+            now: time("2026-11-24T21:36:00Z"),
+        };
+        let monitor = |kind, state: &str| MonitorStatus {
+            name: ScheduleName::parse("tidegate-fraud-data-v11-0011223344").unwrap(),
+            kind,
+            version: PackageVersion(11),
+            state: state.to_owned(),
+        };
+        let mut status = status();
+        status.pipelines[0].stages[1].monitors = vec![
+            monitor(MonitorKind::DataQuality, "running"),
+            monitor(MonitorKind::ModelQuality, "paused"),
+        ];
+        let line = "  Monitors of fraud-production: data quality of v11 running, model quality of v11 \
+                    paused.\n";
+        let text = status.text(&screen);
+        assert!(text.contains(line), "{text}");
     }
 
     #[test]

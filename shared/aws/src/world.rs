@@ -13,6 +13,8 @@ use crate::config::{Clients, Settings};
 mod anchors;
 mod annotations;
 mod artifacts;
+mod baselines;
+mod baselining;
 mod cloning;
 mod configs;
 mod data;
@@ -21,6 +23,7 @@ mod lineage;
 mod metrics;
 mod models;
 mod monitoring;
+mod monitors;
 mod notices;
 mod objects;
 mod packages;
@@ -124,6 +127,7 @@ impl AwsWorld {
                 Question::Execution { arn } => self.execution(arn).await,
                 Question::MonitoringSchedule(schedule) => self.monitoring_schedule(schedule).await,
                 Question::Violations { job } => self.violations(job).await,
+                Question::Baselining { job } => self.baselining(job).await,
             }
         })
     }
@@ -176,6 +180,10 @@ impl AwsWorld {
                 Effect::CloneTrainingJob(clone) => self.clone_training_job(clone).await,
                 Effect::CloneTuningJob(clone) => self.clone_tuning_job(clone).await,
                 Effect::RequestRetraining(request) => self.request_retraining(request).await,
+                Effect::StartBaselining(spec) => self.start_baselining(spec).await,
+                Effect::SetUpMonitor(spec) => self.set_up_monitor(spec).await,
+                Effect::PauseMonitor { name, pause } => self.pause_monitor(name, *pause).await,
+                Effect::RemoveMonitor { name, kind } => self.remove_monitor(name, *kind).await,
                 Effect::Tell { topic, notice } => self.tell(topic.as_deref(), notice).await,
                 Effect::Announce { notice } => self.announce(notice).await,
             }

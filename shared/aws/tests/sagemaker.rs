@@ -194,6 +194,7 @@ fn config(name: &str, like: Option<&str>, variants: Vec<VariantSpec>) -> Effect 
         name: name.to_owned(),
         like: like.map(str::to_owned),
         variants,
+        capture: None,
         tags: BTreeMap::new(),
     }))
 }

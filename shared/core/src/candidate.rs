@@ -113,6 +113,7 @@ mod tests {
             artifacts: Vec::new(),
             metadata,
             origin: crate::origin::Origin::default(),
+            drift_baselines: BTreeMap::new(),
         }
     }
 

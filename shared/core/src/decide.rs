@@ -15,7 +15,7 @@ use crate::name::StageName;
 use crate::rollout::{self, Rollout};
 use crate::turn::{self, take};
 use crate::world::{Effect, Outcome, Question};
-use crate::{approval, observe, registration, retrain, triage, tuning};
+use crate::{approval, monitors, observe, registration, retrain, triage, tuning};
 
 mod outcomes;
 
@@ -80,6 +80,7 @@ pub fn needs(case: &Case<'_>, input: &Input<'_>) -> Vec<Question> {
                 )
                 .chain(retrain::needs(case))
                 .chain(triage::watch_needs(case))
+                .chain(monitors::needs(case))
                 .collect(),
             Kind::Monitoring { .. } | Kind::Alarm { .. } => triage::needs(case, &event.kind),
             Kind::Execution { arn, .. } => retrain::execution_needs(case, arn),
@@ -181,6 +182,7 @@ fn housekeep(case: &Case<'_>, decision: &mut Decision) {
     decision.effects.extend(ticks);
     retrain::follow(case, decision);
     triage::watch(case, decision);
+    monitors::follow(case, decision);
     if !decision.changes(head) {
         decision.nothing("nothing is unfinished");
     }

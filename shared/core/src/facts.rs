@@ -83,6 +83,8 @@ impl Facts {
         schedule(name: &ScheduleName) -> MonitoringSchedule, Question::MonitoringSchedule(name.clone()), MonitoringSchedule;
         /// What a monitoring job found.
         findings(job: &str) -> Findings, Question::Violations { job: job.to_owned() }, Violations;
+        /// A baselining job.
+        baselining(job: &ScheduleName) -> PipelineRun, Question::Baselining { job: job.clone() }, Execution;
         /// A text object.
         object(uri: &str) -> str, Question::Object { uri: uri.to_owned() }, Object;
         /// Counts by minute.

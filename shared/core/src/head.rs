@@ -12,6 +12,7 @@ use crate::audit::Tip;
 use crate::bounds::json_bytes;
 use crate::candidate::Candidate;
 use crate::event::Approval;
+use crate::monitors::Monitors;
 use crate::name::{
     EndpointName, JobName, PackageVersion, RolloutId, ScheduleName, StageName, TuningName, token,
 };
@@ -106,6 +107,9 @@ pub struct Head {
     /// The monitoring schedules that housekeeping asks, and when it last did.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub schedules: BTreeMap<ScheduleName, Timestamp>,
+    /// The monitors that Tidegate made.
+    #[serde(default, skip_serializing_if = "Monitors::is_unknown")]
+    pub monitors: Monitors,
     /// When people were last told of findings of one kind on one endpoint, by both.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub storms: BTreeMap<String, Storm>,
@@ -205,9 +209,11 @@ impl Head {
         }
     }
 
-    /// Remembers the schedules that housekeeping asks, and forgets all others.
+    /// Remembers the schedules that housekeeping asks, and forgets all others but our own.
     pub fn watch(&mut self, schedules: &[ScheduleName]) {
-        self.schedules.retain(|name, _| schedules.contains(name));
+        let monitors = &self.monitors;
+        self.schedules
+            .retain(|name, _| schedules.contains(name) || monitors.is_watched(name));
         for name in schedules {
             let asked = self.schedules.entry(name.clone());
             asked.or_insert(Timestamp::UNIX_EPOCH);
@@ -284,7 +290,8 @@ impl Head {
             .retraining
             .as_ref()
             .is_some_and(|retraining| retraining.is_under_way());
-        let is_watching = !self.schedules.is_empty() || !self.tunings.is_empty();
+        let is_watching =
+            !self.schedules.is_empty() || !self.tunings.is_empty() || !self.monitors.is_empty();
         !self.rollouts.is_empty() || !self.waiting.is_empty() || is_training || is_watching
     }
 

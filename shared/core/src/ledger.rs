@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit::Entry;
 use crate::gate::{Judgement, Metrics};
 use crate::head::Head;
-use crate::name::{EventId, GroupName, JobName, PackageVersion, RolloutId};
+use crate::name::{EventId, GroupName, JobName, PackageVersion, RolloutId, ScheduleName};
 use crate::pipeline::Policy;
 use crate::rollout::Rollout;
 use crate::world::Effect;
@@ -219,6 +219,8 @@ pub enum Lane {
     Record(PackageVersion),
     /// A retraining, by its token.
     Retraining(String),
+    /// A monitor, by its name.
+    Monitor(ScheduleName),
     /// A message, by its id.
     Notice(String),
 }

@@ -21,6 +21,7 @@ pub mod finding;
 pub mod gate;
 pub mod head;
 pub mod ledger;
+pub mod monitors;
 #[doc(hidden)]
 pub mod mutation;
 pub mod name;

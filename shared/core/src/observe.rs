@@ -254,6 +254,10 @@ fn is_harmless(effect: &Effect) -> bool {
         | Effect::UpdateEndpoint { .. }
         | Effect::DeleteEndpoint { .. }
         | Effect::ShiftWeights { .. }
+        | Effect::StartBaselining(_)
+        | Effect::SetUpMonitor(_)
+        | Effect::PauseMonitor { .. }
+        | Effect::RemoveMonitor { .. }
         | Effect::CloneTrainingJob(_)
         | Effect::CloneTuningJob(_)
         | Effect::RequestRetraining(_)

@@ -4,6 +4,7 @@
 //! valid key, since a policy that is misread ships the wrong model.
 
 mod approvers;
+mod capture;
 mod check;
 mod error;
 mod form;
@@ -16,6 +17,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod watching;
 
 use std::collections::BTreeMap;
 
@@ -25,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::name::{EndpointName, GroupName, PipelineName, StageName};
 
 pub use approvers::Approvers;
+pub use capture::{Capture, Captured};
 pub use error::{PolicyError, PolicyErrors};
 pub use governance::{Card, CardStatus, Governance, RiskRating};
 pub use guard::{CountMetric, CustomMetric, Guard, GuardMetric};
@@ -35,6 +38,7 @@ pub use monitor::{
 pub use preflight::Preflight;
 pub use read::parse;
 pub use schema::schema;
+pub use watching::{Baseline, DataFormat, ModelMonitor, MonitorKind, Problem};
 
 /// A pipeline's whole policy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -317,6 +321,13 @@ pub struct Stage {
     /// The statistics of the verdict.
     #[serde(default)]
     pub judge: Judge,
+    /// Which requests are kept in S3. Without it: as the endpoint has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture: Option<Capture>,
+    /// The monitors that follow the champion, one of each kind; at most 4.
+    #[serde(default, rename = "monitor", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub monitors: Vec<ModelMonitor>,
 }
 
 impl Stage {

@@ -22,11 +22,13 @@ use crate::name::{
 };
 use crate::notice::Notice;
 use crate::origin::{DataSource, Origin};
-use crate::pipeline::{Card, GuardMetric, Instance, Vpc};
+use crate::pipeline::{Capture, Card, GuardMetric, Instance, MonitorKind, Vpc};
 use crate::trace::Trace;
 
+mod monitors;
 mod tuning;
 
+pub use monitors::{BaselineFiles, BaselineSpec, MonitorSpec};
 pub use tuning::{BestJob, TuningClone, TuningJob, TuningLike};
 
 /// The outside.
@@ -206,6 +208,11 @@ pub enum Question {
         /// The processing job's name.
         job: String,
     },
+    /// How far a baselining job is: `DescribeProcessingJob`. The answer is [`Answer::Execution`].
+    Baselining {
+        /// The processing job's name.
+        job: ScheduleName,
+    },
 }
 
 /// An answer from the outside.
@@ -324,6 +331,9 @@ pub struct Package {
     pub metadata: BTreeMap<String, String>,
     /// Where it comes from.
     pub origin: Origin,
+    /// `DriftCheckBaselines`, by the kind of monitor that they are for.
+    #[serde(default)]
+    pub drift_baselines: BTreeMap<MonitorKind, BaselineFiles>,
 }
 
 /// An endpoint as `DescribeEndpoint` has it.
@@ -602,6 +612,24 @@ pub enum Effect {
         /// Why, as the execution's description.
         why: String,
     },
+    /// `CreateProcessingJob`: the baseline of a monitor.
+    StartBaselining(Box<BaselineSpec>),
+    /// The job definition of a monitor, and `CreateMonitoringSchedule`.
+    SetUpMonitor(Box<MonitorSpec>),
+    /// `StopMonitoringSchedule` or `StartMonitoringSchedule`.
+    PauseMonitor {
+        /// The schedule's name.
+        name: ScheduleName,
+        /// Whether it stops; else it runs again.
+        pause: bool,
+    },
+    /// `DeleteMonitoringSchedule`, and the deletion of its job definition.
+    RemoveMonitor {
+        /// The name of both.
+        name: ScheduleName,
+        /// Which kind of job definition it is.
+        kind: MonitorKind,
+    },
     /// `Publish` to the pipeline's topic.
     Tell {
         /// The topic; the installation's if none.
@@ -762,6 +790,9 @@ pub struct ConfigSpec {
     pub like: Option<String>,
     /// The variants.
     pub variants: Vec<VariantSpec>,
+    /// Data capture, instead of the copied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture: Option<Capture>,
     /// Tags.
     pub tags: BTreeMap<String, String>,
 }

@@ -370,7 +370,7 @@ fn name_of(question: &Question) -> &'static str {
         Question::Smoke { .. } => "InvokeEndpoint",
         Question::Execution { .. } => "DescribePipelineExecution",
         Question::MonitoringSchedule(_) => "DescribeMonitoringSchedule",
-        Question::Violations { .. } => "DescribeProcessingJob",
+        Question::Violations { .. } | Question::Baselining { .. } => "DescribeProcessingJob",
     }
 }
 
@@ -503,12 +503,13 @@ fn answer(town: &mut Town, question: &Question, key: u64) -> Answer {
         // Nobody writes over an artifact in these stories.
         Question::Artifact { uri } => Some(Answer::Artifact(Box::new(artifact(uri)))),
         // Only the command line asks which variants there were.
-        // The jobs of these stories name no data.
-        // Nor are any of them launched by a tuning job.
+        // The jobs of these stories name no data and come of no tuning job, and their stages have no
+        // monitors.
         Question::Data { .. }
         | Question::Object { .. }
         | Question::VariantsOf { .. }
-        | Question::TuningJob(_) => None,
+        | Question::TuningJob(_)
+        | Question::Baselining { .. } => None,
     };
     found.unwrap_or(Answer::Missing)
 }

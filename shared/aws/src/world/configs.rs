@@ -106,6 +106,11 @@ impl AwsWorld {
             .endpoint_config_name(&spec.name)
             .set_production_variants(Some(variants.clone()))
             .set_tags(Some(inherited(&tags, &spec.tags)).filter(|tags| !tags.is_empty()));
+        let captured = spec.capture.as_ref().map(capture::config);
+        let copied = like
+            .as_ref()
+            .and_then(|like| like.data_capture_config.clone());
+        create = create.set_data_capture_config(captured.or(copied));
         if let Some(like) = like {
             // A shadow needs exactly one variant beside it: it is left out while two serve, and is
             // back in the config with the candidate alone, which is copied from the same one.
@@ -115,7 +120,6 @@ impl AwsWorld {
             create = create
                 .set_shadow_production_variants(shadows.filter(|list| !list.is_empty()))
                 .set_async_inference_config(like.async_inference_config)
-                .set_data_capture_config(like.data_capture_config)
                 .set_enable_network_isolation(like.enable_network_isolation)
                 .set_execution_role_arn(like.execution_role_arn)
                 .set_explainer_config(like.explainer_config)
@@ -239,5 +243,6 @@ fn production_variant(
     Ok(variant)
 }
 
+mod capture;
 #[cfg(test)]
 mod tests;

@@ -20,9 +20,9 @@ use tidegate_core::origin::Origin;
 use tidegate_core::pipeline::{Card, CardStatus};
 use tidegate_core::world::{Answer, Outcome, Package, PackageSpec, WorldError, WorldErrorKind};
 
-use super::AwsWorld;
 use super::annotations::aws_life_cycle;
 use super::values::{aws_time, name_of_arn, required, time};
+use super::{AwsWorld, baselines};
 use crate::error::{failed, refused};
 
 const DESCRIBE: &str = "DescribeModelPackage";
@@ -332,6 +332,7 @@ fn package(found: DescribeModelPackageOutput) -> Result<Option<Package>, WorldEr
             .into_iter()
             .collect(),
         origin,
+        drift_baselines: baselines::by_kind(found.drift_check_baselines),
     }))
 }
 

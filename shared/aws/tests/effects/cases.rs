@@ -10,6 +10,7 @@ use tidegate_core::event::Approval;
 use tidegate_core::world::{Effect, Outcome, World};
 
 use crate::bench::Bench;
+use crate::monitors;
 
 use crate::parts::{
     ROLE, WHY, annotation, approval, clone_job, clone_tuning, config, create_endpoint, endpoint,
@@ -52,6 +53,10 @@ kinds!(
     CloneTrainingJob,
     CloneTuningJob,
     RequestRetraining,
+    StartBaselining,
+    SetUpMonitor,
+    PauseMonitor,
+    RemoveMonitor,
     Tell,
     Announce,
 );
@@ -156,6 +161,17 @@ impl Case {
                 listened_bus(bench, &word).await;
                 request(&word)
             }
+            K::StartBaselining => monitors::baseline(&word, "train"),
+            K::SetUpMonitor => monitors::set_up(&word),
+            K::PauseMonitor | K::RemoveMonitor => {
+                perform(bench, monitors::set_up(&word)).await;
+                bench.minutes_pass(1);
+                if self.kind == K::PauseMonitor {
+                    monitors::pause(&word, true)
+                } else {
+                    monitors::remove(&word)
+                }
+            }
             K::Tell => {
                 let topic = listened_topic(bench, &word).await;
                 let notice = Box::new(notice(&word));
@@ -191,6 +207,7 @@ impl Case {
     pub(crate) async fn half_happens(&self, bench: &Bench) -> bool {
         use Kind as K;
         let sagemaker = &bench.clients.sagemaker;
+        let word = &self.word;
         match self.kind {
             K::RegisterPackage => {
                 let group = sagemaker.create_model_package_group();
@@ -208,6 +225,9 @@ impl Case {
             K::CreateEndpoint | K::UpdateEndpoint | K::DeleteEndpoint | K::ShiftWeights => {
                 return self.somebody_does_it(bench).await;
             }
+            K::SetUpMonitor => monitors::definition_by_hand(bench, word, word).await,
+            K::PauseMonitor => return self.somebody_does_it(bench).await,
+            K::RemoveMonitor => monitors::delete_schedule_by_hand(bench, word).await,
             K::CreateModel
             | K::DeleteModel
             | K::CreateEndpointConfig
@@ -218,6 +238,7 @@ impl Case {
             | K::CloneTrainingJob
             | K::CloneTuningJob
             | K::RequestRetraining
+            | K::StartBaselining
             | K::Tell
             | K::Announce => return false,
         }
@@ -236,8 +257,18 @@ impl Case {
             | K::CloneTrainingJob
             | K::CloneTuningJob
             | K::RequestRetraining
+            | K::StartBaselining
             | K::Tell
             | K::Announce => return false,
+            K::SetUpMonitor => {
+                monitors::definition_by_hand(bench, word, word).await;
+                monitors::schedule_by_hand(bench, word).await;
+            }
+            K::PauseMonitor => monitors::stop_by_hand(bench, word).await,
+            K::RemoveMonitor => {
+                monitors::delete_schedule_by_hand(bench, word).await;
+                monitors::delete_definition_by_hand(bench, word).await;
+            }
             K::SetApproval => self.approve_by_hand(bench, Some(WHY)).await,
             K::Annotate => self.annotate_by_hand(bench, true).await,
             K::CreateModel => self.model_by_hand(bench, &self.package).await,
@@ -348,6 +379,9 @@ impl Case {
             // A job of the name that is about something else.
             K::CloneTrainingJob => make_training_job(bench, word, "another").await,
             K::CloneTuningJob => make_tuning_job(bench, word, "another").await,
+            // A job of the name that looks at other data, a definition of another endpoint.
+            K::StartBaselining => perform(bench, monitors::baseline(word, "other")).await,
+            K::SetUpMonitor => monitors::definition_by_hand(bench, word, "another").await,
             // A pipeline and a topic that aren't there.
             K::StartRetraining => return Some(retrain("nothing")),
             K::Tell => {
@@ -362,6 +396,8 @@ impl Case {
             | K::DeleteEndpoint
             | K::StopTicks
             | K::RequestRetraining
+            | K::PauseMonitor
+            | K::RemoveMonitor
             | K::Announce => return None,
         }
         Some(self.effect.clone())
@@ -384,6 +420,8 @@ impl Case {
             K::UpdateEndpoint => Some(update(word, "base")),
             K::ShiftWeights => Some(shift(word, 100)),
             K::StartTicks => Some(stop(word)),
+            K::SetUpMonitor => Some(monitors::remove(word)),
+            K::PauseMonitor => Some(monitors::pause(word, false)),
             K::RegisterPackage
             | K::Annotate
             | K::Trace
@@ -395,13 +433,18 @@ impl Case {
             | K::CloneTrainingJob
             | K::CloneTuningJob
             | K::RequestRetraining
+            | K::StartBaselining
+            | K::RemoveMonitor
             | K::Tell
             | K::Announce => None,
         }
     }
 
-    /// Lets an endpoint come to rest.
+    /// Lets an endpoint or a schedule come to rest.
     pub(crate) fn settles(&self, bench: &Bench) {
+        if monitors::is_of_schedule(&self.effect) {
+            bench.minutes_pass(1);
+        }
         if matches!(
             self.kind,
             Kind::CreateEndpoint | Kind::UpdateEndpoint | Kind::ShiftWeights

@@ -10,6 +10,7 @@ use tidegate_core::world::{Effect, Outcome, World, WorldError, WorldErrorKind};
 
 use crate::bench::Bench;
 use crate::cases::{Case, Kind};
+use crate::monitors;
 
 /// How often a call that was told to wait is tried again.
 const TRIES: usize = 5;
@@ -110,6 +111,10 @@ async fn done(bench: &Bench, effect: &Effect) -> Result<Outcome, WorldError> {
     for _ in 1..TRIES {
         if !last.as_ref().is_err_and(WorldError::is_passing) {
             break;
+        }
+        if monitors::is_of_schedule(effect) {
+            // Pending for some seconds.
+            bench.minutes_pass(1);
         }
         last = bench.world.perform(effect).await;
     }

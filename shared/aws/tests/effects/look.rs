@@ -8,6 +8,7 @@ use tidegate_core::world::{Answer, Effect, Question, World};
 
 use crate::bench::Bench;
 use crate::cases::{Case, Kind};
+use crate::monitors;
 
 /// Separates what there is from what no undo takes back: the calls so far and a reason given.
 pub(crate) const LASTING: &str = " | so far: ";
@@ -36,6 +37,10 @@ impl Case {
             K::StartRetraining => executions(bench, word).await,
             K::CloneTrainingJob => training_job(bench, word).await,
             K::CloneTuningJob => tuning_job(bench, word).await,
+            K::StartBaselining => monitors::baselining(bench, word).await,
+            K::SetUpMonitor | K::PauseMonitor | K::RemoveMonitor => {
+                monitors::monitor(bench, word).await
+            }
             K::Tell | K::Announce | K::RequestRetraining => notices(bench, word).await,
         };
         text.replace(word.as_str(), "#")

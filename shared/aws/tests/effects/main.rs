@@ -10,6 +10,7 @@ mod bench;
 mod cases;
 mod kit;
 mod look;
+mod monitors;
 mod parts;
 mod records;
 

@@ -169,6 +169,7 @@ pub(crate) fn config(word: &str, name: &str, first: u8) -> Effect {
         name: format!("{word}-{name}"),
         like: None,
         variants: vec![variant("v1", first), variant("v2", 100 - first)],
+        capture: None,
         tags: BTreeMap::new(),
     }))
 }

@@ -118,6 +118,18 @@ what! {
     RetrainingFailed = "retraining-failed",
     /// A retrained model is not better than what serves.
     DriftRemains = "drift-remains",
+    /// The baseline of a monitor is being made.
+    BaselineStarted = "baseline-started",
+    /// A monitor of the champion was set up.
+    MonitorSetUp = "monitor-set-up",
+    /// A monitor was stopped while two versions serve.
+    MonitorPaused = "monitor-paused",
+    /// A monitor runs again.
+    MonitorResumed = "monitor-resumed",
+    /// A monitor that nobody wants any more was deleted.
+    MonitorRemoved = "monitor-removed",
+    /// A monitor could not be set up, changed or deleted.
+    MonitorFailed = "monitor-failed",
     /// People were told.
     Told = "told",
     /// Calls were asked for, on the way to what was decided before.

@@ -7,6 +7,7 @@ use crate::case::Case;
 use crate::decision::{Decision, Note};
 use crate::event::Approval;
 use crate::ledger::{Lane, Pending};
+use crate::monitors;
 use crate::mutation::Mutation;
 use crate::notice::Severity;
 use crate::record;
@@ -18,6 +19,9 @@ use crate::world::{Effect, Outcome, PackageSpec, WorldError, WorldErrorKind};
 /// Takes in what came of effects.
 pub(super) fn settle(case: &Case<'_>, outcomes: &[(Pending, Outcome)], decision: &mut Decision) {
     for (pending, outcome) in outcomes {
+        if monitors::settled(case, &pending.effect, outcome, decision) {
+            continue;
+        }
         match (&pending.effect, outcome) {
             (Effect::RegisterPackage(spec), Outcome::Registered { arn, version }) => {
                 registered(case, spec, arn, *version, decision);

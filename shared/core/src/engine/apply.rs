@@ -58,6 +58,7 @@ pub async fn apply<L: Ledger>(
             may_have_rollouts(&head, &policy)?;
         }
         head.watch(&policy.monitor.schedules);
+        head.monitors.mark(&policy);
         head.fit();
         let version = applied.version;
         let expected = head.version;

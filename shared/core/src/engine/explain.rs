@@ -193,6 +193,16 @@ impl Effect {
             Self::StartRetraining {
                 pipeline, token, ..
             } => format!("StartPipelineExecution {pipeline} ({token})"),
+            Self::StartBaselining(spec) => format!("CreateProcessingJob {}", spec.name),
+            Self::SetUpMonitor(spec) => {
+                format!(
+                    "CreateMonitoringSchedule {} of {}",
+                    spec.name, spec.endpoint
+                )
+            }
+            Self::PauseMonitor { name, pause: true } => format!("StopMonitoringSchedule {name}"),
+            Self::PauseMonitor { name, pause: false } => format!("StartMonitoringSchedule {name}"),
+            Self::RemoveMonitor { name, .. } => format!("DeleteMonitoringSchedule {name}"),
             Self::Tell { notice, .. } => format!("Publish \"{}\"", notice.headline),
             Self::Announce { notice } => format!("PutEvents \"{}\"", notice.headline),
         }

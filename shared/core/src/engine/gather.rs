@@ -26,9 +26,15 @@ fn is_decided_on(question: &Question, error: &WorldError, input: &Input<'_>) -> 
     // Housekeeping asks these beside what a rollout needs.
     let is_aside = matches!(
         question,
-        Question::Execution { .. } | Question::MonitoringSchedule(_) | Question::Violations { .. }
-    ) || matches!(input, Input::Event(event) if event.kind == Kind::Housekeeping)
-        && matches!(question, Question::TuningJob(_));
+        Question::Execution { .. }
+            | Question::MonitoringSchedule(_)
+            | Question::Violations { .. }
+            | Question::Baselining { .. }
+    );
+    // Of housekeeping, retrainings and monitors ask for them.
+    let is_aside = is_aside
+        || matches!(question, Question::TrainingJob(_) | Question::TuningJob(_))
+            && matches!(input, Input::Event(event) if matches!(event.kind, Kind::Housekeeping));
     if error.is_passing() {
         return match input {
             Input::Event(event) => match event.kind {

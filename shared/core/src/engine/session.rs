@@ -433,10 +433,14 @@ impl<L: Ledger, W: World> Session<'_, L, W> {
     }
 }
 
-/// Whether ticks come that will do this effect: its rollout runs, and its schedule is made.
+/// Whether somebody comes by himself who will do this effect: its rollout runs, and the schedule of
+/// its ticks is made.
 fn has_ticks(snapshot: &Snapshot, pending: &Pending) -> bool {
-    let crate::ledger::Lane::Rollout(id) = &pending.lane else {
-        return false;
+    let id = match &pending.lane {
+        Lane::Rollout(id) => id,
+        // Housekeeping looks after it until it is done.
+        Lane::Monitor(_) => return true,
+        _ => return false,
     };
     let has_schedule = !snapshot
         .pending

@@ -13,6 +13,7 @@ mod found;
 mod housekeeping;
 mod judging;
 mod memory;
+mod monitors;
 mod observe;
 mod origin;
 mod preflight;

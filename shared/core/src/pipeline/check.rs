@@ -223,6 +223,7 @@ fn check_stage(stage: &Stage, path: &str, error: &mut impl FnMut(&str, String)) 
             ),
         );
     }
+    super::watching::check::check(stage, path, error);
     for (index, guard) in stage.guards.iter().enumerate() {
         let path = format!("{path}.guard[{index}]");
         check_guard(guard, &stage.guards[..index], &path, error);

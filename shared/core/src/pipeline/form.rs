@@ -69,6 +69,28 @@ pub(super) const FORMS: &[Form] = &[
         check: is_s3_uri,
     },
     Form {
+        name: "s3-folder",
+        rule: "s3://bucket/prefix, at most 512 characters",
+        pattern: "^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\\s]+$",
+        length: (9, 512),
+        check: is_s3_uri,
+    },
+    Form {
+        name: "kms-key",
+        rule: "the id, ARN or alias of a KMS key",
+        pattern: "^[a-zA-Z0-9:/_-]+$",
+        length: (1, 2048),
+        check: |text| all_of(text, b":/_-"),
+    },
+    Form {
+        name: "monitor-schedule",
+        rule: "\"hourly\", \"cron(0 H ? * * *)\" (each day at H, UTC) or \"cron(0 H/N ? * * *)\" \
+               (every N hours from H on): Model Monitor takes no others",
+        pattern: "^(hourly|cron\\(0 (\\*|(0?[0-9]|1[0-9]|2[0-3])(/(0?[1-9]|1[0-9]|2[0-4]))?) \\? \\* \\* \\*\\))$",
+        length: (6, 40),
+        check: super::watching::is_schedule,
+    },
+    Form {
         name: "evaluation",
         rule: "s3://bucket/key or {output}/key; {job} and {output} are filled in, nothing else is \
                in braces",

@@ -99,6 +99,10 @@ forms! {
     content_type "content-type";
     word "word";
     namespace "namespace";
+    s3_uri "s3-uri";
+    s3_folder "s3-folder";
+    kms_key "kms-key";
+    monitor_schedule "monitor-schedule";
 }
 
 macro_rules! lists {

@@ -4,6 +4,7 @@ mod bounds;
 mod governance;
 mod mistakes;
 mod retraining;
+mod watching;
 
 use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, proptest};
 use proptest::strategy::Strategy as Generator;
@@ -222,6 +223,21 @@ fn each_form_accepts_what_it_should_and_nothing_else() {
             &["text/csv", "application/json; charset=utf-8"],
             &["text", "text/", "/csv", "text/csv "],
         ),
+        (
+            "s3-folder",
+            &["s3://abc/d"],
+            &["s3://abc", &format!("s3://abc/{}", "d".repeat(504))],
+        ),
+        (
+            "kms-key",
+            &["alias/data", "arn:aws:kms:us-east-1:123456789012:key/1-a"],
+            &["", "a b"],
+        ),
+        (
+            "monitor-schedule",
+            &["hourly", "cron(0 23 ? * * *)", "cron(0 00/06 ? * * *)"],
+            &["daily", "NOW", "cron(0 24 ? * * *)", "cron(0 1/0 ? * * *)"],
+        ),
         ("word", &["validation:auc", "a b"], &["", " a", "a\nb"]),
     ];
     accept(cases);
@@ -357,6 +373,8 @@ fn stage(index: usize) -> impl Generator<Value = Stage> {
                     .chain(custom)
                     .collect(),
                 judge: Judge::default(),
+                capture: None,
+                monitors: Vec::new(),
             },
         )
 }

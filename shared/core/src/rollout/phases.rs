@@ -587,6 +587,8 @@ fn reduce(rollout: &Rollout, endpoint: &Endpoint, moves: &mut Moves) {
                 model_download_seconds: None,
                 startup_seconds: None,
             }],
+            // Copied with the rest.
+            capture: None,
             tags: std::collections::BTreeMap::new(),
         })));
     moves.effects.push(Effect::UpdateEndpoint {

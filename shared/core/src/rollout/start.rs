@@ -569,6 +569,7 @@ fn first_calls(
         name: rollout.config.clone(),
         like: like.filter(|_| !Mutation::ForgetSettings.is_on()),
         variants,
+        capture: rollout.plan.capture.clone(),
         tags: tags.clone(),
     }));
     let deploy = match &rollout.incumbent {

@@ -169,6 +169,8 @@ fn restore(
                     .map_or(incumbent.count, |v| v.desired_count.max(1)),
                 ..start::champion_variant(incumbent)
             }],
+            // Copied with the rest.
+            capture: None,
             tags: std::collections::BTreeMap::new(),
         })));
     moves.effects.push(Effect::UpdateEndpoint {

@@ -57,7 +57,11 @@ pub(super) fn react(
     let is_blamed = blamed.is_some();
     let champion = decision.head.champions.get(&stage.name);
     let is_of_champion = rolling.is_none_or(|r| r.all_traffic_since().is_none())
-        && champion.is_none_or(|c| found.since >= c.since);
+        && champion.is_none_or(|c| found.since >= c.since)
+        && !decision
+            .head
+            .monitors
+            .is_mixed(&stage.endpoint, found.since);
     let words = found.kinds.first().map_or("A finding", |k| k.words());
     if !is_of_champion && !is_blamed {
         let earlier = "Its data is from before the present version had all the traffic: nothing \

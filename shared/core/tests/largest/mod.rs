@@ -12,10 +12,11 @@ use tidegate_core::evidence::{Counts, Evidence, MOST_COUNT, Minute, Rule};
 use tidegate_core::finding::FindingKind;
 use tidegate_core::gate::Metrics;
 use tidegate_core::head::{Champion, Head, Waiting};
+use tidegate_core::monitors::{Kept, LONGEST_WHY, MOST_KEPT, Monitors};
 use tidegate_core::name::{
-    EndpointName, JobName, PackageVersion, RolloutId, StageName, TuningName,
+    EndpointName, JobName, PackageVersion, RolloutId, ScheduleName, StageName, TuningName,
 };
-use tidegate_core::pipeline::{Policy, Stage, parse};
+use tidegate_core::pipeline::{MonitorKind, Policy, Stage, parse};
 use tidegate_core::rollout::{
     Asked, HISTORY_MINUTES, Incumbent, JudgedMinute, MOST_WEIGHTS, Past, Phase, Reason, Rollout,
     Source, kept_minutes,
@@ -205,6 +206,27 @@ pub(crate) fn rollout(dice: &mut Dice, stage: &Stage) -> Rollout {
     }
 }
 
+/// As many monitors as are kept, each given up with a long reason.
+fn monitors(dice: &mut Dice) -> Monitors {
+    let kept = |dice: &mut Dice| {
+        let kept = Kept {
+            kind: MonitorKind::DataQuality,
+            endpoint: EndpointName::parse(&dice.word(63)).unwrap(),
+            version: PackageVersion(u32::MAX),
+            phase: tidegate_core::monitors::Phase::Failed {
+                why: dice.word(LONGEST_WHY),
+                made: true,
+            },
+        };
+        (ScheduleName::parse(&dice.word(63)).unwrap(), kept)
+    };
+    Monitors {
+        are_wanted: true,
+        kept: (0..MOST_KEPT).map(|_| kept(dice)).collect(),
+        ..Monitors::default()
+    }
+}
+
 /// A state with everything in it that there may be, before it was made to fit.
 pub(crate) fn head(dice: &mut Dice, policy: &Policy) -> Head {
     let stages = &policy.stages;
@@ -246,6 +268,7 @@ pub(crate) fn head(dice: &mut Dice, policy: &Policy) -> Head {
         retrainings: (0..1_000).map(month).collect(),
         would_retrain: (0..1_000).map(month).collect(),
         carriers: stages.iter().map(|stage| carrier(dice, stage)).collect(),
+        monitors: monitors(dice),
         ..Head::default()
     };
     for n in 0..200 {

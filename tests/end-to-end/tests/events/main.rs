@@ -13,6 +13,7 @@ mod deadletters;
 mod findings;
 mod graph;
 mod kinds;
+mod monitors;
 mod registration;
 mod retrained;
 mod senders;

@@ -211,6 +211,7 @@ impl Look<'_> {
             head.approvals.len() <= tidegate_core::head::REMEMBERED_APPROVALS,
             head.findings.len() <= 50,
             head.retrainings.len() <= 1_000,
+            head.monitors.kept.len() <= tidegate_core::monitors::MOST_KEPT,
             // Writing the whole head takes time: now and then is enough.
             !head.version.is_multiple_of(50)
                 || serde_json::to_vec(head).is_ok_and(|json| json.len() <= LARGEST_HEAD),
@@ -241,6 +242,7 @@ impl Look<'_> {
                     | What::RolloutFailed
                     | What::CandidateRegistered
                     | What::RetrainingStarted
+                    | What::MonitorFailed
             );
             if matters {
                 let id = format!("{}/{}", self.group, entry.n);

@@ -315,6 +315,7 @@ fn foreign_config(name: &str) -> ConfigSpec {
             model_download_seconds: None,
             startup_seconds: None,
         }],
+        capture: None,
         tags: BTreeMap::new(),
     }
 }

@@ -145,6 +145,7 @@ impl Town {
             artifacts: vec![spec.artifact.clone()],
             metadata: spec.metadata.clone(),
             origin: Origin::default(),
+            drift_baselines: BTreeMap::new(),
         };
         self.say(|| {
             format!(

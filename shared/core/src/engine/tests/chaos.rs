@@ -52,6 +52,14 @@ bake_minutes = {bake}
 watch_minutes = 4
 smoke = ["s3://models/smoke.csv"]
 
+[[stage.monitor]]
+kind = "data_quality"
+schedule = "{schedule}"
+role = "arn:aws:iam::123456789012:role/monitor"
+image = "analyzer"
+to = "s3://reports/fraud"
+baseline = { constraints = "s3://reports/c.json", statistics = "s3://reports/s.json" }
+
 [monitor]
 on_drift = { retrain = { pipeline = "fraud-train" }, cooldown_hours = 24 }
 "#;
@@ -105,8 +113,16 @@ fn policy(dice: &mut Dice, has_staging: bool, is_renamed: bool) -> Policy {
         let n = dice.below(of.len() as u64);
         of[usize::try_from(n).unwrap()]
     };
+    let newer = pick(dice, &["queue", "replace"]);
+    // A policy that is changed changes the monitor, or leaves it.
+    let schedule = if newer == "queue" {
+        "hourly"
+    } else {
+        "cron(0 3 ? * * *)"
+    };
     let text = POLICY
-        .replace("{newer}", pick(dice, &["queue", "replace"]))
+        .replace("{newer}", newer)
+        .replace("{schedule}", schedule)
         .replace("{staging}", if has_staging { STAGING } else { "" })
         .replace("{last}", if is_renamed { "prod" } else { "production" })
         .replace("{steps}", pick(dice, &["5, 25, 50", "10", "20, 60"]))
@@ -373,6 +389,7 @@ impl Tale {
             && head.waiting.is_empty()
             && self.mails.is_empty()
             && self.memory.pending(&self.group).is_empty()
+            && self.monitors_follow()
     }
 }
 

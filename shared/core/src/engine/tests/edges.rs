@@ -36,6 +36,7 @@ fn adopt(story: &Story, serverless: bool) {
                 model_download_seconds: None,
                 startup_seconds: None,
             }],
+            capture: None,
             tags: std::collections::BTreeMap::new(),
         },
     );

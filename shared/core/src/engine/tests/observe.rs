@@ -56,6 +56,7 @@ fn deploy(story: &Story, config: &str, variants: &[(&str, &str, f64)]) {
         name: config.to_owned(),
         like: None,
         variants: variants.iter().map(spec).collect(),
+        capture: None,
         tags: std::collections::BTreeMap::new(),
     };
     state.configs.insert(config.to_owned(), spec.clone());

@@ -16,10 +16,10 @@ use crate::notice::Notice;
 use crate::origin::{DataSource, Origin};
 use crate::trace::Trace;
 use crate::world::{
-    Answer, ConfigSpec, ConfigVariant, Effect, Endpoint, EndpointConfig, Findings, MinuteCounts,
-    Model, MonitoringSchedule, Outcome, Package, PipelineRun, Question, RetrainingRequest,
-    RunStatus, SmokeAnswer, TrainingClone, TrainingJob, TuningClone, TuningJob, Variant,
-    VariantSpec, Violation, World, WorldError, WorldErrorKind,
+    Answer, BaselineSpec, ConfigSpec, ConfigVariant, Effect, Endpoint, EndpointConfig, Findings,
+    MinuteCounts, Model, MonitorSpec, MonitoringSchedule, Outcome, Package, PipelineRun, Question,
+    RetrainingRequest, RunStatus, SmokeAnswer, TrainingClone, TrainingJob, TuningClone, TuningJob,
+    Variant, VariantSpec, Violation, World, WorldError, WorldErrorKind,
 };
 
 /// What a test wants to go wrong.
@@ -92,6 +92,14 @@ pub(super) struct State {
     pub(super) artifacts: BTreeMap<String, Artifact>,
     /// Monitoring schedules.
     pub(super) monitors: BTreeMap<ScheduleName, MonitoringSchedule>,
+    /// The monitors that Tidegate set up, and whether they run.
+    pub(super) set_up: BTreeMap<ScheduleName, bool>,
+    /// How each was set up.
+    pub(super) specs: Vec<MonitorSpec>,
+    /// Baselining jobs.
+    pub(super) baselinings: BTreeMap<ScheduleName, PipelineRun>,
+    /// Requests for baselines.
+    pub(super) baseline_specs: Vec<BaselineSpec>,
     /// How many questions were asked.
     pub(super) asked: u32,
     /// What was anchored, by key.
@@ -155,6 +163,10 @@ impl Town {
             objects: BTreeMap::new(),
             artifacts: BTreeMap::new(),
             monitors: BTreeMap::new(),
+            set_up: BTreeMap::new(),
+            specs: Vec::new(),
+            baselinings: BTreeMap::new(),
+            baseline_specs: Vec::new(),
             faults: Faults::default(),
             asked: 0,
             anchors: BTreeMap::new(),
@@ -273,6 +285,7 @@ fn package(
         artifacts: vec![format!("s3://models/{version}.tar.gz")],
         metadata,
         origin: Origin::default(),
+        drift_baselines: BTreeMap::new(),
     }
 }
 
@@ -470,6 +483,11 @@ impl World for Town {
                     Answer::Execution(Box::new(run.clone()))
                 })
             }
+            Question::Baselining { job } => {
+                state.baselinings.get(job).map_or(Answer::Missing, |run| {
+                    Answer::Execution(Box::new(run.clone()))
+                })
+            }
             Question::Object { uri } => state
                 .objects
                 .get(uri)
@@ -509,6 +527,10 @@ impl World for Town {
             Effect::Trace(_) => "AddAssociation",
             Effect::Annotate(_) => "Annotate",
             Effect::CloneTuningJob(_) => "CreateHyperParameterTuningJob",
+            Effect::StartBaselining(_) => "CreateProcessingJob",
+            Effect::SetUpMonitor(_) => "CreateMonitoringSchedule",
+            Effect::PauseMonitor { .. } => "StopMonitoringSchedule",
+            Effect::RemoveMonitor { .. } => "DeleteMonitoringSchedule",
             _ => "other",
         };
         Self::fault(&mut state, name)?;
@@ -631,6 +653,40 @@ impl World for Town {
             Effect::RequestRetraining(request) => {
                 state.retrainings.insert(request.id.clone());
                 state.requests.push((**request).clone());
+            }
+            Effect::StartBaselining(spec) => {
+                let run = PipelineRun {
+                    status: RunStatus::Running,
+                    failure: None,
+                };
+                state.baselinings.entry(spec.name.clone()).or_insert(run);
+                state.baseline_specs.push((**spec).clone());
+            }
+            Effect::SetUpMonitor(spec) => {
+                state.set_up.insert(spec.name.clone(), true);
+                state.specs.push((**spec).clone());
+                let schedule = MonitoringSchedule {
+                    name: spec.name.clone(),
+                    endpoint: Some(spec.endpoint.clone()),
+                    newest_violating_job: None,
+                    newest_violating_at: None,
+                };
+                state.monitors.entry(spec.name.clone()).or_insert(schedule);
+            }
+            Effect::PauseMonitor { name, pause } => {
+                let Some(runs) = state.set_up.get_mut(name) else {
+                    let why = format!("the schedule {name} does not exist");
+                    return Err(refusal(
+                        WorldErrorKind::Gone,
+                        "StartMonitoringSchedule",
+                        why,
+                    ));
+                };
+                *runs = !pause;
+            }
+            Effect::RemoveMonitor { name, .. } => {
+                state.set_up.remove(name);
+                state.monitors.remove(name);
             }
             Effect::Tell { notice, .. } => state.notices.push((**notice).clone()),
             Effect::Announce { .. } => {}

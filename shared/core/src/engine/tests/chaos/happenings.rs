@@ -216,6 +216,7 @@ pub(super) fn foreign_config(
             model_download_seconds: None,
             startup_seconds: None,
         }],
+        capture: None,
         tags: std::collections::BTreeMap::new(),
     }
 }

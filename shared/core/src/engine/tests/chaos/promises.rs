@@ -6,6 +6,7 @@ use super::super::town::version_of;
 use super::Tale;
 use crate::audit::Verifier;
 use crate::event::Approval;
+use crate::monitors::{self, Kept};
 use crate::name::PackageVersion;
 use crate::rollout::{ATTEMPTS, Phase};
 
@@ -48,9 +49,35 @@ impl Tale {
         verifier.finish(&head.tip).unwrap();
         let size = serde_json::to_vec(&head).unwrap().len();
         self.hold(size < LARGEST_HEAD, || format!("the head has {size} bytes"));
+        self.hold(self.monitors_follow(), || {
+            let there = &self.town.0.lock().unwrap().set_up;
+            format!("monitors: {:#?}, there are {there:?}", head.monitors)
+        });
         self.is_tidy();
         self.serves_what_it_may();
         self.tells_and_does_things_once();
+    }
+
+    /// The monitor of what serves runs, and no other is there.
+    pub(super) fn monitors_follow(&self) -> bool {
+        if self.observes {
+            return true;
+        }
+        let head = self.memory.head(&self.group);
+        let kept = &head.monitors.kept;
+        let of_champions = head.champions.iter().filter(|(stage, champion)| {
+            let is_it = |kept: &Kept| {
+                kept.endpoint.as_str() == "fraud-prod"
+                    && kept.version == champion.candidate.version
+                    && kept.phase == monitors::Phase::Running
+            };
+            stage.as_str() != "staging" && kept.values().any(is_it)
+        });
+        let wanted = head.champions.keys().filter(|s| s.as_str() != "staging");
+        let there = self.town.0.lock().unwrap().set_up.clone();
+        let are_these = there.keys().eq(kept.keys()) && there.values().all(|runs| *runs);
+        let n = wanted.count();
+        of_champions.count() == n && kept.len() == n && are_these
     }
 
     /// No resource of a finished rollout is left behind.

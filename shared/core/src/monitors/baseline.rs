@@ -1,0 +1,111 @@
+//! What a monitor compares with: the package's own drift baselines, else what the policy names, else
+//! what a baselining job makes of data.
+
+use super::Wanted;
+use crate::case::Case;
+use crate::facts::Known;
+use crate::name::JobName;
+use crate::pipeline::MonitorKind;
+use crate::world::{BaselineFiles, Question};
+
+/// Where a baseline is.
+pub(super) enum Source {
+    /// Facts are missing.
+    Unknown,
+    /// It is there, from here.
+    Files(BaselineFiles, String),
+    /// It has to be made of this data.
+    Data(String),
+    /// There is none, for this reason.
+    None(String),
+}
+
+/// What has to be known to tell.
+pub(super) fn needs(wanted: &Wanted<'_>) -> Vec<Question> {
+    let arn = wanted.package.clone();
+    let mut questions = vec![Question::Package { arn }];
+    let baseline = wanted.monitor.baseline.as_ref();
+    if baseline.is_some_and(|b| b.channel.is_some()) {
+        questions.extend(job(wanted).map(Question::TrainingJob));
+    }
+    questions
+}
+
+fn job(wanted: &Wanted<'_>) -> Option<JobName> {
+    JobName::parse(wanted.job.as_deref()?).ok()
+}
+
+/// Where the baseline of a monitor is.
+pub(super) fn source(case: &Case<'_>, wanted: &Wanted<'_>) -> Source {
+    let (monitor, kind) = (wanted.monitor, wanted.monitor.kind);
+    let own = match case.facts.package(&wanted.package) {
+        Known::NotAsked => return Source::Unknown,
+        Known::Missing => None,
+        Known::Is(package) => package.drift_baselines.get(&kind),
+    };
+    let own = own.cloned().unwrap_or_default();
+    let config = own.config.or_else(|| monitor.config.clone());
+    if kind.takes_config() && config.is_none() {
+        return Source::None(format!(
+            "The package of {} names no analysis config of {kind} (DriftCheckBaselines), and the \
+             policy's monitor no `config`.",
+            wanted.version
+        ));
+    }
+    let files = |constraints: &str, statistics: Option<String>| BaselineFiles {
+        constraints: Some(constraints.to_owned()),
+        statistics: statistics.filter(|_| kind == MonitorKind::DataQuality),
+        config: config.clone().filter(|_| kind.takes_config()),
+    };
+    if let Some(constraints) = &own.constraints {
+        let from = "the package's drift baselines".to_owned();
+        return Source::Files(files(constraints, own.statistics.clone()), from);
+    }
+    let Some(baseline) = &monitor.baseline else {
+        return Source::None(format!(
+            "The package of {} names no baseline of {kind} (DriftCheckBaselines), and the policy's \
+             monitor has no `baseline`.",
+            wanted.version
+        ));
+    };
+    if let Some(constraints) = &baseline.constraints {
+        let given = files(constraints, baseline.statistics.clone());
+        return Source::Files(given, constraints.clone());
+    }
+    match (&baseline.data, &baseline.channel) {
+        (Some(data), _) => Source::Data(data.clone()),
+        (None, Some(channel)) => of_channel(case, wanted, channel),
+        (None, None) => Source::None("The policy's `baseline` names nothing.".to_owned()),
+    }
+}
+
+fn of_channel(case: &Case<'_>, wanted: &Wanted<'_>, channel: &str) -> Source {
+    let version = wanted.version;
+    let Some(job) = job(wanted) else {
+        return Source::None(format!(
+            "The package of {version} names no training job (tidegate:job), so its channel \
+             {channel} is not known. Give the baseline's `data` in the policy."
+        ));
+    };
+    match case.facts.training_job(&job) {
+        Known::NotAsked => Source::Unknown,
+        Known::Missing => Source::None(format!(
+            "The training job {job} of {version} can't be read any more, so its channel {channel} \
+             is not known."
+        )),
+        Known::Is(described) => {
+            if let Some(uri) = described.inputs.get(channel) {
+                return Source::Data(uri.clone());
+            }
+            let there: Vec<&str> = described.inputs.keys().map(String::as_str).collect();
+            Source::None(format!(
+                "The training job {job} of {version} has no channel {channel} in S3; it has {}.",
+                if there.is_empty() {
+                    "none".to_owned()
+                } else {
+                    there.join(", ")
+                }
+            ))
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! `[[stage.monitor]]` and `[stage.capture]`: what may be said, and what is refused.
+
+use super::{MINIMAL, parse};
+use crate::pipeline::{Captured, ModelMonitor, MonitorKind};
+
+const COMMON: &str = "role = \"arn:aws:iam::123456789012:role/monitor\"\nimage = \"analyzer\"\nto = \
+                      \"s3://bucket/monitors\"";
+
+fn text(monitors: &[&str]) -> String {
+    let each = |lines: &&str| format!("\n[[stage.monitor]]\n{COMMON}\n{lines}\n");
+    MINIMAL.to_owned() + &monitors.iter().map(each).collect::<String>()
+}
+
+fn monitors(lines: &[&str]) -> Vec<ModelMonitor> {
+    let policy = parse(&text(lines), "fraud.toml").unwrap();
+    policy.stages[0].monitors.clone()
+}
+
+const DATA: &str = "kind = \"data_quality\"";
+const QUALITY: &str = "kind = \"model_quality\"\nground_truth = \"s3://bucket/labels\"\nproblem = \
+                       \"binary\"\nprobability = \"0\"\nthreshold = 0.5";
+const BIAS: &str = "kind = \"bias\"\nground_truth = \"s3://bucket/labels\"\nconfig = \
+                    \"s3://bucket/config.json\"";
+const ATTRIBUTION: &str = "kind = \"attribution\"";
+
+#[test]
+fn a_stage_may_have_one_monitor_of_each_kind_with_defaults_for_the_rest() {
+    let all = monitors(&[DATA, QUALITY, BIAS, ATTRIBUTION]);
+    let kinds: Vec<MonitorKind> = all.iter().map(|m| m.kind).collect();
+    assert_eq!(
+        kinds,
+        [
+            MonitorKind::DataQuality,
+            MonitorKind::ModelQuality,
+            MonitorKind::Bias,
+            MonitorKind::Attribution
+        ]
+    );
+    assert_eq!(all[0].expression(), "cron(0 * ? * * *)");
+    assert_eq!(
+        (all[0].instance.as_str(), all[0].max_minutes),
+        ("ml.m5.xlarge", 50)
+    );
+    for monitor in &all {
+        let json = serde_json::to_string(monitor).unwrap();
+        let again: ModelMonitor = serde_json::from_str(&json).unwrap();
+        assert_eq!(&again, monitor);
+    }
+}
+
+#[test]
+fn capture_says_how_much_and_where_to() {
+    let text = format!("{MINIMAL}\n[stage.capture]\npercent = 20\nto = \"s3://bucket/captured\"\n");
+    let policy = parse(&text, "fraud.toml").unwrap();
+    let capture = policy.stages[0].capture.clone().unwrap();
+    assert_eq!((capture.percent, capture.what), (20, Captured::Both));
+    let broken = text.replace("percent = 20", "percent = 0");
+    let said = parse(&broken, "fraud.toml").unwrap_err().to_string();
+    assert!(
+        said.contains("stage[0].capture.percent: is 0; expected 1 to 100"),
+        "{said}"
+    );
+}
+
+#[test]
+fn mistakes_are_named_with_what_would_be_right() {
+    for (lines, said) in [
+        (
+            "kind = \"data_qualty\"",
+            "stage[0].monitor[0].kind: is \"data_qualty\"; expected one of",
+        ),
+        (
+            "kind = \"data_quality\"\nschedule = \"daily\"",
+            "stage[0].monitor[0].schedule: is \"daily\"; expected \"hourly\", \"cron(0 H ? * * *)\"",
+        ),
+        (
+            "kind = \"data_quality\"\nmax_minutes = 90",
+            "max_minutes: is 90; a job may not take longer than the 60 minutes until the next",
+        ),
+        (
+            "kind = \"data_quality\"\nground_truth = \"s3://bucket/labels\"",
+            "ground_truth: is not for a monitor of data quality; leave it out",
+        ),
+        (
+            "kind = \"data_quality\"\nbaseline = {}",
+            "stage[0].monitor[0].baseline: give one of \"channel\", \"data\", \"constraints\"",
+        ),
+        (
+            "kind = \"data_quality\"\nbaseline = { channel = \"train\", data = \"s3://b1b/d\" }",
+            "baseline: give only one of \"channel\", \"data\", \"constraints\"",
+        ),
+        (
+            "kind = \"data_quality\"\nbaseline = { constraints = \"s3://bucket/c.json\" }",
+            "stage[0].monitor[0].baseline: has no `statistics`: without statistics.json no drift of data is found",
+        ),
+        (
+            "kind = \"data_quality\"\nbaseline = { channel = \"train\", label = \"0\" }",
+            "baseline.label: is of the data of a baseline of model quality; leave it out",
+        ),
+        (
+            "kind = \"model_quality\"",
+            "stage[0].monitor[0]: has no `ground_truth`: a monitor of model quality merges",
+        ),
+        (
+            "kind = \"model_quality\"\nground_truth = \"s3://bucket/labels\"",
+            "stage[0].monitor[0]: has no `problem`: it is \"regression\"",
+        ),
+        (
+            "kind = \"model_quality\"\nground_truth = \"s3://bucket/l\"\nproblem = \"binary\"",
+            "has neither `inference` nor `probability`: say where the prediction is",
+        ),
+        (
+            "kind = \"model_quality\"\nground_truth = \"s3://bucket/l\"\nproblem = \"binary\"\ninference = \"0\"\nbaseline = { channel = \"train\" }",
+            "baseline: has to say where label and prediction are in the data",
+        ),
+        (
+            "kind = \"bias\"\nground_truth = \"s3://bucket/l\"\nbaseline = { channel = \"train\" }",
+            "baseline: names data, and no baselining job is run for bias drift; give constraints",
+        ),
+        (
+            "kind = \"attribution\"\nthreshold = 0.5",
+            "threshold: is of a `probability`, which is not given",
+        ),
+    ] {
+        let errors = parse(&text(&[lines]), "fraud.toml")
+            .unwrap_err()
+            .to_string();
+        assert!(errors.contains(said), "{lines}\n{errors}");
+    }
+    let errors = parse(&text(&[DATA, DATA]), "fraud.toml")
+        .unwrap_err()
+        .to_string();
+    let said = "stage[0].monitor[1].kind: is data quality, as monitor[0] is; a champion has one";
+    assert!(errors.contains(said), "{errors}");
+}

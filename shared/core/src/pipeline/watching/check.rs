@@ -1,0 +1,141 @@
+//! What holds between the keys of a stage's monitors, and no schema can say.
+
+use super::{Baseline, ModelMonitor, MonitorKind};
+use crate::pipeline::Stage;
+
+/// Calls `error` with the dotted key and the message for each rule that is broken.
+pub(in crate::pipeline) fn check(stage: &Stage, path: &str, error: &mut impl FnMut(&str, String)) {
+    for (index, monitor) in stage.monitors.iter().enumerate() {
+        let path = format!("{path}.monitor[{index}]");
+        let earlier = &stage.monitors[..index];
+        if let Some(first) = earlier.iter().position(|each| each.kind == monitor.kind) {
+            error(
+                &format!("{path}.kind"),
+                format!(
+                    "is {}, as monitor[{first}] is; a champion has one monitor of each kind",
+                    monitor.kind
+                ),
+            );
+        }
+        check_monitor(monitor, &path, error);
+        if let Some(baseline) = &monitor.baseline {
+            let path = format!("{path}.baseline");
+            check_baseline(baseline, monitor.kind, &path, error);
+        }
+    }
+}
+
+fn check_monitor(monitor: &ModelMonitor, path: &str, error: &mut impl FnMut(&str, String)) {
+    let kind = monitor.kind;
+    let is_of_model = kind == MonitorKind::ModelQuality;
+    let of = [
+        (
+            "ground_truth",
+            monitor.ground_truth.is_some(),
+            kind.needs_labels(),
+        ),
+        ("problem", monitor.problem.is_some(), is_of_model),
+        ("config", monitor.config.is_some(), kind.takes_config()),
+        (
+            "label_delay_hours",
+            monitor.label_delay_hours > 0,
+            kind.needs_labels(),
+        ),
+    ];
+    for (key, _, _) in of.iter().filter(|(_, is_given, fits)| *is_given && !fits) {
+        error(
+            &format!("{path}.{key}"),
+            format!("is not for a monitor of {kind}; leave it out"),
+        );
+    }
+    if kind.needs_labels() && monitor.ground_truth.is_none() {
+        error(
+            path,
+            format!("has no `ground_truth`: a monitor of {kind} merges answers with labels in S3"),
+        );
+    }
+    if is_of_model && monitor.problem.is_none() {
+        error(
+            path,
+            "has no `problem`: it is \"regression\", \"binary\" or \"multiclass\"".to_owned(),
+        );
+    }
+    if is_of_model && monitor.inference.is_none() && monitor.probability.is_none() {
+        error(
+            path,
+            "has neither `inference` nor `probability`: say where the prediction is in an answer, \
+             for example inference = \"0\" for the first column"
+                .to_owned(),
+        );
+    }
+    if monitor.threshold.is_some() && monitor.probability.is_none() {
+        error(
+            &format!("{path}.threshold"),
+            "is of a `probability`, which is not given".to_owned(),
+        );
+    }
+    let most = monitor.every_hours() * 60;
+    if monitor.max_minutes > most {
+        error(
+            &format!("{path}.max_minutes"),
+            format!(
+                "is {}; a job may not take longer than the {most} minutes until the next",
+                monitor.max_minutes
+            ),
+        );
+    }
+}
+
+fn check_baseline(
+    baseline: &Baseline,
+    kind: MonitorKind,
+    path: &str,
+    error: &mut impl FnMut(&str, String),
+) {
+    let is_data = baseline.channel.is_some() || baseline.data.is_some();
+    let is_of_model = kind == MonitorKind::ModelQuality;
+    if is_data && !kind.has_baselining() {
+        error(
+            path,
+            format!(
+                "names data, and no baselining job is run for {kind}; give constraints = \
+                 \"s3://...\", made by Clarify in your training"
+            ),
+        );
+        return;
+    }
+    let columns = [
+        ("label", baseline.label.is_some()),
+        ("inference", baseline.inference.is_some()),
+        ("probability", baseline.probability.is_some()),
+    ];
+    for (key, _) in columns.iter().filter(|(_, is_given)| *is_given) {
+        if !(is_data && is_of_model) {
+            error(
+                &format!("{path}.{key}"),
+                "is of the data of a baseline of model quality; leave it out".to_owned(),
+            );
+        }
+    }
+    let has_prediction = baseline.inference.is_some() || baseline.probability.is_some();
+    if is_data && is_of_model && (baseline.label.is_none() || !has_prediction) {
+        error(
+            path,
+            "has to say where label and prediction are in the data: give `label`, and `inference` \
+             or `probability`"
+                .to_owned(),
+        );
+    }
+    if baseline.statistics.is_some() && (is_data || kind != MonitorKind::DataQuality) {
+        error(
+            &format!("{path}.statistics"),
+            "goes with the constraints of data quality alone; leave it out".to_owned(),
+        );
+    }
+    if !is_data && baseline.statistics.is_none() && kind == MonitorKind::DataQuality {
+        error(
+            path,
+            "has no `statistics`: without statistics.json no drift of data is found".to_owned(),
+        );
+    }
+}
