@@ -25,6 +25,9 @@ pub const SCHEDULE_GROUP: &str = "tidegate";
 /// The bucket of data, source and models.
 pub const BUCKET: &str = "sagemaker-us-east-1-123456789012";
 
+/// The bucket of anchors, with Object Lock as in the template.
+pub const ANCHOR_BUCKET: &str = "tidegate-anchors";
+
 /// How the world is to be.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -98,6 +101,14 @@ impl World {
             .send()
             .await
             .context("the bucket can't be made")?;
+        clients
+            .s3
+            .create_bucket()
+            .bucket(ANCHOR_BUCKET)
+            .object_lock_enabled_for_bucket(true)
+            .send()
+            .await
+            .context("the bucket of anchors can't be made")?;
         template.create_table(&clients, TABLE).await?;
         let topic = notices::create_topic(&clients).await?;
         clients
@@ -115,8 +126,9 @@ impl World {
             None => None,
         };
         let environment = match &proxy {
-            Some(proxy) => environment(&proxy.url(), &proxy.url(), &topic),
-            None => environment(&moto.url, &emulator.url, &topic),
+            // Who counts calls to kill a function at each does without those of anchors.
+            Some(proxy) => environment(&proxy.url(), &proxy.url(), &topic, ""),
+            None => environment(&moto.url, &emulator.url, &topic, ANCHOR_BUCKET),
         };
         template.check_environment(&environment)?;
         let lambda = match faults {
@@ -161,7 +173,8 @@ impl World {
     /// What users' programs have in their environment: all that the functions have, and where
     /// functions are invoked.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
-        let mut all = environment(&self.moto.url, &self.emulator.url, &self.topic);
+        let (moto, emulator) = (&self.moto.url, &self.emulator.url);
+        let mut all = environment(moto, emulator, &self.topic, ANCHOR_BUCKET);
         all.push(("AWS_ENDPOINT_URL_LAMBDA", self.invoke.url()));
         all
     }
@@ -254,7 +267,12 @@ impl World {
     }
 }
 
-fn environment(moto: &str, sagemaker: &str, topic: &str) -> Vec<(&'static str, String)> {
+fn environment(
+    moto: &str,
+    sagemaker: &str,
+    topic: &str,
+    anchors: &str,
+) -> Vec<(&'static str, String)> {
     let mut all = clients::environment(moto, sagemaker);
     all.extend([
         ("TIDEGATE_TABLE", TABLE.to_owned()),
@@ -268,6 +286,7 @@ fn environment(moto: &str, sagemaker: &str, topic: &str) -> Vec<(&'static str, S
             clients::role("tidegate-scheduler"),
         ),
         ("TIDEGATE_SCHEDULE_GROUP", SCHEDULE_GROUP.to_owned()),
+        ("TIDEGATE_ANCHOR_BUCKET", anchors.to_owned()),
         ("RUST_LOG", "info".to_owned()),
     ]);
     all

@@ -11,7 +11,7 @@ use tidegate_core::audit::What;
 use tidegate_core::ledger::JobRecord;
 use tidegate_end_to_end::project::{Project, put as put_object};
 use tidegate_end_to_end::training::Job;
-use tidegate_end_to_end::world::{BUCKET, World};
+use tidegate_end_to_end::world::{ANCHOR_BUCKET, BUCKET, World};
 
 use crate::common::{Book, STAGE, policy_that_creates, set_approval, tell};
 use crate::senders::{invoke, put, sent, written};
@@ -51,6 +51,7 @@ async fn a_training_job_is_registered_once_and_judged_by_what_can_be_read() {
         an_evaluation_that_cant_be_read_is_a_rejection(book).await?;
         a_package_with_nothing_to_serve_is_told(book).await?;
         an_artifact_that_was_written_over_is_not_shipped(book).await?;
+        the_trails_are_anchored_and_are_what_was_anchored(book).await?;
         book.close(&[PLAIN, EVALUATED, HOLLOW]).await
     })
     .await;
@@ -275,6 +276,20 @@ async fn an_artifact_that_was_written_over_is_not_shipped(book: &mut Book) -> Re
         told.iter()
             .any(|one| one.text.contains("Nothing was changed.")),
         "people were not told: {told:#?}"
+    );
+    Ok(())
+}
+
+/// Once an hour housekeeping anchors the ends of all trails.
+async fn the_trails_are_anchored_and_are_what_was_anchored(book: &mut Book) -> Result<()> {
+    book.world.pass_minutes(65).await?;
+    let place = format!("s3://{ANCHOR_BUCKET}");
+    let verify = ["audit", "verify", "--anchors", &place];
+    let (code, text) = book.world.tidegate(&verify).await?;
+    ensure!(code == 0, "{verify:?} ended with {code}:\n{text}");
+    ensure!(
+        text.contains("of them anchored") && !text.contains(" 0 of them anchored"),
+        "not all trails were anchored:\n{text}"
     );
     Ok(())
 }
