@@ -128,7 +128,8 @@ pub struct Mixture {
 impl Monitors {
     /// Whether there is nothing to see to.
     pub fn is_empty(&self) -> bool {
-        !self.are_wanted && self.kept.is_empty()
+        let is_over = |mixture: &Mixture| mixture.until.is_some();
+        !self.are_wanted && self.kept.is_empty() && self.mixtures.values().all(is_over)
     }
 
     /// Whether nothing of it has to be stored.

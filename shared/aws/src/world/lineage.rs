@@ -56,7 +56,7 @@ impl AwsWorld {
     async fn node(&self, node: &TraceNode) -> Result<Option<String>, WorldError> {
         match node.entity {
             Entity::Job => self.trial_component(&node.source).await,
-            Entity::Artifact => self.artifact(node).await.map(Some),
+            Entity::Artifact => self.artifact_of(node).await.map(Some),
             Entity::Action => self.action(node).await.map(Some),
             Entity::Context => self.context(node).await.map(Some),
         }
@@ -72,7 +72,7 @@ impl AwsWorld {
             .and_then(|component| component.trial_component_arn))
     }
 
-    async fn artifact(&self, node: &TraceNode) -> Result<String, WorldError> {
+    async fn artifact_of(&self, node: &TraceNode) -> Result<String, WorldError> {
         const CALL: &str = "CreateArtifact";
         if let Some(arn) = self.known_artifact(&node.source).await? {
             return Ok(arn);

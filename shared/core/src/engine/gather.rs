@@ -32,14 +32,16 @@ fn is_decided_on(question: &Question, error: &WorldError, input: &Input<'_>) -> 
             | Question::Baselining { .. }
     );
     // Of housekeeping, retrainings and monitors ask for them.
+    let is_housekeeping =
+        matches!(input, Input::Event(event) if matches!(event.kind, Kind::Housekeeping));
     let is_aside = is_aside
-        || matches!(question, Question::TrainingJob(_) | Question::TuningJob(_))
-            && matches!(input, Input::Event(event) if matches!(event.kind, Kind::Housekeeping));
+        || is_housekeeping
+            && matches!(question, Question::TrainingJob(_) | Question::TuningJob(_));
     if error.is_passing() {
         return match input {
             Input::Event(event) => match event.kind {
                 Kind::Tick { .. } => true,
-                Kind::Housekeeping => is_aside,
+                Kind::Housekeeping => is_aside || matches!(question, Question::Package { .. }),
                 _ => false,
             },
             _ => false,

@@ -19,7 +19,7 @@ use crate::name::ScheduleName;
 use crate::notice::Severity;
 use crate::observe;
 use crate::pipeline::ModelMonitor;
-use crate::world::{BaselineFiles, BaselineSpec, Effect, MonitorSpec, Question, RunStatus};
+use crate::world::{Answer, BaselineFiles, BaselineSpec, Effect, MonitorSpec, Question, RunStatus};
 
 /// How many calls and lines of the trail one look may come to; the rest is next.
 const AT_ONCE: usize = 16;
@@ -55,11 +55,11 @@ pub(crate) fn follow(case: &Case<'_>, decision: &mut Decision) {
     if decision.head.monitors.is_empty() {
         return;
     }
+    end_mixtures(case, decision);
     let wanted = wanted(case, &decision.head);
     if case.observes() {
         return say(&wanted, decision);
     }
-    end_mixtures(case, decision);
     let before = size(decision);
     let there: Vec<(ScheduleName, Kept)> =
         decision.head.monitors.kept.clone().into_iter().collect();
@@ -89,16 +89,13 @@ fn size(decision: &Decision) -> usize {
 /// A mixture ends with its rollout; where the candidate won, when it got all the traffic.
 fn end_mixtures(case: &Case<'_>, decision: &mut Decision) {
     let head = &mut decision.head;
-    for stage in case.stages() {
-        let mixture = head.monitors.mixtures.get_mut(&stage.endpoint);
-        let Some(mixture) = mixture.filter(|m| m.until.is_none()) else {
-            continue;
-        };
-        if !head.rollouts.contains_key(&stage.name) {
-            let since = head.champions.get(&stage.name).map(|c| c.since);
-            mixture.until = since
-                .filter(|since| *since > mixture.from)
-                .or(Some(case.now));
+    for (endpoint, mixture) in &mut head.monitors.mixtures {
+        let stage = case.stages().find(|s| &s.endpoint == endpoint);
+        let is_rolling = stage.is_some_and(|s| head.rollouts.contains_key(&s.name));
+        if mixture.until.is_none() && !is_rolling {
+            let champion = stage.and_then(|s| head.champions.get(&s.name));
+            let won = champion.map(|c| c.since).filter(|at| *at > mixture.from);
+            mixture.until = won.or(Some(case.now));
         }
     }
     head.monitors.forget_old_mixtures(case.now);
@@ -283,7 +280,19 @@ fn look_at_baseline(
             }
         },
         // What was made seconds ago may not be shown yet.
-        Known::Missing if is_late => fail("is not there any more.", decision),
+        Known::Missing if is_late => {
+            let question = Question::Baselining { job: name.clone() };
+            let reason = match case.facts.answer(&question) {
+                Some(Answer::Refused(error)) => {
+                    format!(
+                        "can't be seen: AWS refused {}: {}",
+                        error.call, error.message
+                    )
+                }
+                _ => "is not there any more.".to_owned(),
+            };
+            fail(&reason, decision);
+        }
         Known::Missing | Known::NotAsked => {}
     }
 }

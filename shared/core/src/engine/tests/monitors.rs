@@ -215,6 +215,27 @@ async fn it_pauses_while_two_serve_and_runs_again_when_the_champion_comes_back()
 }
 
 #[tokio::test]
+async fn a_mixture_ends_although_the_policy_drops_the_monitors_meanwhile() {
+    let mut story = with(&given()).await;
+    story.deploy_first().await;
+    housekeepings(&mut story, 1).await;
+    story.trained("train-2", 0.96).await;
+    story.package(2).await;
+    story.minutes(2).await;
+    story.housekeeping().await;
+    assert_eq!(only(&story), (1, false));
+    change(&story, policy("")).await;
+    story.until_quiet().await;
+    housekeepings(&mut story, 2).await;
+    let monitors = story.ledger.head(&story.group).monitors;
+    assert!(monitors.is_empty(), "{monitors:?}");
+    story.minutes(60).await;
+    found(&mut story, "monitoring-1").await;
+    assert_eq!(story.town.0.lock().unwrap().retrainings.len(), 1);
+    story.check();
+}
+
+#[tokio::test]
 async fn the_old_champion_that_a_person_brings_back_is_monitored_again() {
     let mut story = with(&given()).await;
     story.approve_second().await;
