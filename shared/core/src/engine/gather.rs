@@ -35,8 +35,7 @@ fn is_decided_on(question: &Question, error: &WorldError, input: &Input<'_>) -> 
     let is_housekeeping =
         matches!(input, Input::Event(event) if matches!(event.kind, Kind::Housekeeping));
     let is_aside = is_aside
-        || is_housekeeping
-            && matches!(question, Question::TrainingJob(_) | Question::TuningJob(_));
+        || is_housekeeping && matches!(question, Question::TrainingJob(_) | Question::TuningJob(_));
     if error.is_passing() {
         return match input {
             Input::Event(event) => match event.kind {
