@@ -1,8 +1,10 @@
 //! Monitors follow the champion: a version becomes champion, housekeeping has its baseline made and
-//! sets its monitor up, the traffic drifts, Model Monitor computes it, and a retraining starts. Then
+//! sets its monitor up. It pauses while the next version is a canary, and goes when that one takes
+//! over and gets its own. The traffic drifts, Model Monitor computes it, and a retraining starts. Then
 //! the policy drops the monitor, and nothing of it is left.
 
 use anyhow::{Context as _, Result, ensure};
+use aws_sdk_sagemaker::types::ScheduleStatus;
 use serde_json::json;
 use tidegate_core::audit::What;
 use tidegate_core::monitors::{Kept, Phase};
@@ -13,7 +15,7 @@ use tidegate_end_to_end::training::ROLE;
 use tidegate_end_to_end::world::{BUCKET, World};
 
 use crate::common::{
-    Approval, Book, TWO_INSTANCES, calls, champion, endpoint, package, policy, tell,
+    Approval, Book, TWO_INSTANCES, calls, champion, endpoint, package, policy_with_steps, tell,
 };
 use crate::senders::written;
 
@@ -43,7 +45,26 @@ async fn a_champions_monitor_is_set_up_finds_the_drift_and_starts_the_retraining
         ensure!(champion(&book.world, FOLLOWED).await? == Some(1));
         users(&book.world, 100.0).await?;
 
-        let name = is_set_up(book).await?;
+        let first = is_set_up(book, 1).await?;
+        package(&book.world, FOLLOWED, &json!({}), Approval::Given).await?;
+        book.until("the monitor pauses", 15, async |world| {
+            let describe = world.clients.sagemaker.describe_monitoring_schedule();
+            let found = describe
+                .monitoring_schedule_name(first.as_str())
+                .send()
+                .await?;
+            let is_stopped = found.monitoring_schedule_status == Some(ScheduleStatus::Stopped);
+            Ok(is_stopped.then_some(()))
+        })
+        .await?;
+        book.ended(FOLLOWED, 2, 60).await?;
+        ensure!(champion(&book.world, FOLLOWED).await? == Some(2));
+        let name = is_set_up(book, 2).await?;
+        ensure!(
+            schedules(&book.world).await? == [name.to_string()],
+            "{first} is left"
+        );
+
         book.world
             .admin()
             .advance(until_the_next_hour(&book.world, 2).await?)
@@ -80,12 +101,8 @@ async fn a_champions_monitor_is_set_up_finds_the_drift_and_starts_the_retraining
             Ok(is_gone.then_some(()))
         })
         .await?;
-        let list = book.world.clients.sagemaker.list_monitoring_schedules();
-        let left = list.endpoint_name(endpoint(FOLLOWED)).send().await?;
-        ensure!(
-            left.monitoring_schedule_summaries().is_empty(),
-            "left: {left:?}"
-        );
+        let left = schedules(&book.world).await?;
+        ensure!(left.is_empty(), "left: {left:?}");
         let list = book
             .world
             .clients
@@ -98,13 +115,23 @@ async fn a_champions_monitor_is_set_up_finds_the_drift_and_starts_the_retraining
     .await;
 }
 
-/// Its baseline is made of the data, and it runs within a few housekeepings.
-async fn is_set_up(book: &mut Book) -> Result<ScheduleName> {
+/// The schedules that watch the endpoint.
+async fn schedules(world: &World) -> Result<Vec<String>> {
+    let list = world.clients.sagemaker.list_monitoring_schedules();
+    let list = list.endpoint_name(endpoint(FOLLOWED)).send().await?;
+    let all = list.monitoring_schedule_summaries().iter();
+    Ok(all
+        .filter_map(|s| s.monitoring_schedule_name.clone())
+        .collect())
+}
+
+/// The baseline of a version is made of the data, and its monitor runs within a few housekeepings.
+async fn is_set_up(book: &mut Book, version: u32) -> Result<ScheduleName> {
     let name = book
         .until("its monitor runs", 30, async |world| {
             let kept = kept(world).await?;
             Ok(kept
-                .filter(|(_, kept)| kept.phase == Phase::Running)
+                .filter(|(_, k)| k.phase == Phase::Running && k.version.0 == version)
                 .map(|(name, _)| name))
         })
         .await?;
@@ -124,7 +151,8 @@ async fn is_set_up(book: &mut Book) -> Result<ScheduleName> {
         "it compares with {constraints:?}"
     );
     let jobs = calls(&book.world, "CreateProcessingJob")?;
-    ensure!(jobs.len() == 1, "{} baselining jobs", jobs.len());
+    let n = usize::try_from(version)?;
+    ensure!(jobs.len() == n, "{} baselining jobs", jobs.len());
     let configs = calls(&book.world, "CreateEndpointConfig")?;
     let capture = &configs[0]["DataCaptureConfig"];
     ensure!(
@@ -164,7 +192,7 @@ baseline = {{ data = "{data}", format = "csv_with_header" }}
 
 fn with_retraining(stage: &str) -> String {
     let retrains = "[monitor]\non_drift = { retrain = { event = {} } }\n";
-    format!("{}\n{retrains}", policy(FOLLOWED, stage))
+    format!("{}\n{retrains}", policy_with_steps(FOLLOWED, &[50], stage))
 }
 
 /// Rows of customers whose amounts are about this size.
