@@ -202,6 +202,28 @@ async fn a_retrained_package_of_somebody_else_says_what_led_to_it() {
 }
 
 #[tokio::test]
+async fn ancestry_waits_for_an_approval_that_looks_at_who_changed_the_package() {
+    let mut story = Story::begin().await;
+    story.deploy_first().await;
+    found(&mut story, "monitoring-1").await;
+    registered_by_somebody(&story, 2, "theirs-1", "monitoring-1");
+    fails(&story, "SetApproval", WorldErrorKind::Throttled);
+    assert!(story.try_ended("theirs-1").await.is_err());
+    let finding = |story: &Story| {
+        let state = story.town.0.lock().unwrap();
+        state.packages[1].metadata.get("tidegate:finding").cloned()
+    };
+    assert_eq!(finding(&story), None);
+    story.town.0.lock().unwrap().faults.calls.clear();
+    story.minutes(1).await;
+    story.housekeeping().await;
+    assert_eq!(finding(&story).as_deref(), Some("monitoring-1"));
+    let approval = story.town.0.lock().unwrap().packages[1].approval;
+    assert_eq!(approval, Approval::Approved);
+    story.check();
+}
+
+#[tokio::test]
 async fn what_a_package_of_somebody_else_says_of_its_ancestry_stays() {
     let mut story = Story::begin().await;
     story.deploy_first().await;
@@ -232,4 +254,7 @@ async fn in_observe_mode_no_record_is_written() {
     assert_eq!(traces(&story), Vec::<String>::new());
     assert_eq!(story.calls("UpdateModelPackage"), 0);
     assert_eq!(life_cycle(&story, 1), None);
+    // Nor was one asked for that the net then held back.
+    let all = story.ledger.all_entries(&story.group);
+    assert!(all.iter().all(|e| !e.body.contains("was asked for")));
 }
