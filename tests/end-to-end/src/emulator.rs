@@ -257,7 +257,7 @@ impl Admin {
         Ok(serde_json::from_value(answer["minutes"].take())?)
     }
 
-    /// A training job's log.
+    /// A training or processing job's log.
     pub async fn training_log(&self, job: &str) -> Result<String> {
         let answer = self
             .http

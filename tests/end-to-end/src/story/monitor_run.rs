@@ -18,6 +18,8 @@ pub struct MonitorRun {
     pub schedule: Option<String>,
     /// Captured requests that it looked at.
     pub requests: u64,
+    /// What its container logged; nothing, if the finding was made up (`/_local/violation`).
+    pub log: String,
     /// What it found, as it wrote it.
     pub violations: Vec<Violation>,
 }
@@ -43,14 +45,16 @@ impl Story {
                 let list = clients.sagemaker.list_monitoring_executions();
                 let all = list.monitoring_schedule_name(SCHEDULE).send().await?;
                 let mut all = all.monitoring_execution_summaries.unwrap_or_default();
-                all.sort_by_key(|run| run.scheduled_time);
+                all.sort_by_key(|run| run.creation_time);
                 Ok(all.into_iter().nth(nth - 1).filter(has_ended))
             })
             .await?;
         let Some(job) = ended.processing_job_arn else {
             bail!("{what}: {:?}", ended.failure_reason);
         };
-        let run = MonitorRun::read(clients, job.rsplit('/').next().unwrap_or(&job)).await?;
+        let job = job.rsplit('/').next().unwrap_or(&job);
+        let log = self.world.admin().training_log(job).await?;
+        let run = MonitorRun::read(clients, job, log).await?;
         self.say(
             "monitor",
             &format!("{} captured requests: {}", run.requests, run.in_words()),
@@ -70,7 +74,7 @@ fn has_ended(run: &MonitoringExecutionSummary) -> bool {
 }
 
 impl MonitorRun {
-    async fn read(clients: &Clients, name: &str) -> Result<Self> {
+    async fn read(clients: &Clients, name: &str, log: String) -> Result<Self> {
         let describe = clients.sagemaker.describe_processing_job();
         let job = describe.processing_job_name(name).send().await?;
         let outputs = job.processing_output_config();
@@ -82,9 +86,7 @@ impl MonitorRun {
             Ok(serde_json::from_slice(&get(clients, &uri).await?)?)
         };
         let mut found = file("constraint_violations.json").await?;
-        let statistics = file("statistics.json")
-            .await
-            .context("a finding that was computed comes with statistics")?;
+        let statistics = file("statistics.json").await?;
         Ok(Self {
             job: name.to_owned(),
             schedule: job
@@ -93,8 +95,16 @@ impl MonitorRun {
             requests: statistics["dataset"]["item_count"]
                 .as_u64()
                 .context("statistics.json counts what it is about")?,
+            log: log.trim_end().to_owned(),
             violations: serde_json::from_value(found["violations"].take())?,
         })
+    }
+
+    /// Whether its container looked at captured requests, for the schedule.
+    pub(super) fn is_computed(&self) -> bool {
+        self.schedule.as_deref() == Some(SCHEDULE)
+            && self.requests > 0
+            && self.log.starts_with(&format!("{} rows of ", self.requests))
     }
 
     fn in_words(&self) -> String {
@@ -102,6 +112,7 @@ impl MonitorRun {
         let names: Vec<&str> = names.collect();
         match names.as_slice() {
             [] => "no violation".to_owned(),
+            [one] => format!("a violation: {one}"),
             names => format!("{} violations\n{}", names.len(), names.join(", ")),
         }
     }
