@@ -383,6 +383,7 @@ mod tests {
             image: None,
             artifacts: Vec::new(),
             metadata: BTreeMap::new(),
+            drift_baselines: BTreeMap::new(),
             origin: tidegate_core::origin::Origin {
                 life_cycle: life_cycle.map(str::to_owned),
                 ..tidegate_core::origin::Origin::default()
