@@ -72,13 +72,17 @@ pub(crate) fn decide(case: &Case<'_>, arn: &str, version: PackageVersion, decisi
     if before.is_some_and(|(approval, seen)| approval == package.approval || at <= seen) {
         return decision.nothing(format!("{version} was known to be {:?}", package.approval));
     }
+    if is_being_marked(case, package, before) {
+        return decision.nothing(format!("{version} is about to be marked {:?}", before));
+    }
     decision
         .head
         .remember_approval(version, package.approval, at);
-    let who = package
-        .modified_by
-        .clone()
-        .map_or(Who::Sagemaker, Who::Person);
+    let who = match package.modified_by.as_deref() {
+        Some(TIDEGATE) => Who::Tidegate,
+        Some(by) => Who::Person(by.to_owned()),
+        None => Who::Sagemaker,
+    };
     let seen = |why: String| {
         Note::new(
             What::ApprovalSeen,

@@ -26,7 +26,7 @@ pub const REMEMBERED_APPROVALS: usize = 100;
 const REMEMBERED_STORM: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// How many storms of findings are remembered, those told last.
-pub const REMEMBERED_STORMS: usize = 100;
+pub const REMEMBERED_STORMS: usize = 40;
 
 /// How many training jobs' creators, and how many versions' approvers, are remembered.
 pub const REMEMBERED_CREATORS: usize = 50;

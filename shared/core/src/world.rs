@@ -321,7 +321,7 @@ pub struct Package {
     pub created: Timestamp,
     /// `LastModifiedTime`; the creation's, if never modified.
     pub modified: Timestamp,
-    /// Who modified it last, as far as SageMaker says.
+    /// Who modified it last, as far as SageMaker says; [`TIDEGATE`], if it was Tidegate itself.
     pub modified_by: Option<String>,
     /// The first container's image.
     pub image: Option<String>,

@@ -16,6 +16,7 @@ mod memory;
 mod monitors;
 mod observe;
 mod origin;
+mod own_changes;
 mod preflight;
 mod records;
 mod remains;
