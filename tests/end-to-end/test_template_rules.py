@@ -69,10 +69,13 @@ class OurTemplate(unittest.TestCase):
     def test_each_function_is_retried_twice_and_has_its_environment(self):
         for function in self.world["functions"]:
             self.assertEqual(function["retries"], 2, function)
+            # Housekeeping alone keeps anchors.
+            anchors = ["TIDEGATE_ANCHOR_BUCKET"] if function["name"] == "housekeeping" else []
             self.assertEqual(
                 function["environment"],
                 [
                     "RUST_LOG",
+                    *anchors,
                     "TIDEGATE_SCHEDULER_ROLE_ARN",
                     "TIDEGATE_SCHEDULE_GROUP",
                     "TIDEGATE_SHIFT_FUNCTION_ARN",
@@ -113,6 +116,7 @@ class OurTemplate(unittest.TestCase):
             ("hyperparameter-tuning-job-state-change.json", "training-complete"),
             ("call-create-training-job.json", "training-complete"),
             ("call-create-training-job-refused.json", None),
+            ("call-create-tuning-job.json", "training-complete"),
             ("call-stop-training-job.json", None),
             ("model-package-state-change.json", "package-approved"),
             ("transform-job-state-change.json", None),

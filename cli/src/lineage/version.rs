@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use tidegate_core::candidate::of_package;
 use tidegate_core::gate::Metrics;
+use tidegate_core::head::Champion;
 use tidegate_core::ledger::Ledger as _;
 use tidegate_core::name::{GroupName, JobName, PackageVersion};
 use tidegate_core::origin::{DATA_KEY, DATA_VERSION_KEY, FINDING_KEY, KMS_KEY, PARENT_KEY};
@@ -168,12 +169,6 @@ impl Version {
             .map_err(connection.failed())?;
         let running = snapshot.head.rollouts.values();
         let champions = &snapshot.head.champions;
-        let serves = |rollout: &Rollout| {
-            let champion = champions.get(&rollout.stage);
-            champion.is_some_and(|c| {
-                c.candidate.version == named.version && c.config == rollout.final_config
-            })
-        };
         let mut of_it: Vec<&Rollout> = finished
             .iter()
             .chain(running)
@@ -181,7 +176,10 @@ impl Version {
             .collect();
         of_it.sort_by_key(|rollout| rollout.started);
         let package = approved_as(package, of_it.last().copied());
-        let went = |rollout: &&Rollout| Went::of(rollout, serves(rollout));
+        let went = |rollout: &&Rollout| {
+            let champion = champions.get(&rollout.stage);
+            Went::of(rollout, champion.is_some_and(|c| serves(c, rollout)))
+        };
         let rollouts = of_it.iter().map(went).collect();
         Ok(Self::of(group, package, job.as_ref(), rollouts))
     }
@@ -279,6 +277,13 @@ impl Went {
     }
 }
 
+/// Whether an endpoint still serves by what a rollout left; an older rollout of the same version
+/// left another config.
+fn serves(champion: &Champion, rollout: &Rollout) -> bool {
+    champion.candidate.version == rollout.candidate.version
+        && champion.config == rollout.served_config()
+}
+
 /// The training job's name, by the package's own account.
 fn job_name(package: &Package) -> Option<String> {
     let of_arn = || {
@@ -361,6 +366,27 @@ mod tests {
                 complaint.contains("fraud-detection/12"),
                 "{text}: {complaint}"
             );
+        }
+    }
+
+    #[test]
+    fn a_version_serves_by_the_config_that_its_rollout_left_also_if_it_is_the_first() {
+        let at: Timestamp = "2026-03-02T10:00:00Z".parse().unwrap();
+        let canary = crate::rollout::sample::done(at);
+        let mut first = canary.clone();
+        first.incumbent = None;
+        for rollout in [canary, first] {
+            let mut champion = Champion {
+                candidate: rollout.candidate.clone(),
+                since: at,
+                config: rollout.served_config().to_owned(),
+                variant: rollout.final_variant.clone(),
+                model: rollout.model.clone(),
+                previous: None,
+            };
+            assert!(serves(&champion, &rollout), "{}", champion.config);
+            champion.config = "another".to_owned();
+            assert!(!serves(&champion, &rollout));
         }
     }
 

@@ -33,6 +33,9 @@ struct OfPipeline {
     pipeline: PipelineName,
     group: GroupName,
     schedules: Vec<Row>,
+    /// Whether the policy has monitors that follow the champion.
+    #[serde(skip)]
+    has_monitors: bool,
 }
 
 /// A schedule and how it is.
@@ -116,6 +119,7 @@ async fn pipeline(
         pipeline: policy.pipeline.name.clone(),
         group: group.clone(),
         schedules: rows.collect(),
+        has_monitors: policy.stages.iter().any(|s| !s.monitors.is_empty()),
     })
 }
 
@@ -150,7 +154,12 @@ fn text(pipelines: &[OfPipeline], screen: &Screen) -> String {
         let name = screen.paint(Paint::Bold, pipeline.pipeline.as_str());
         let _ = writeln!(text, "{name} (group {})", pipeline.group);
         if pipeline.schedules.is_empty() {
-            text.push_str("  No monitoring schedule: alarms are what drift is heard by.\n");
+            text.push_str(if pipeline.has_monitors {
+                "  No monitoring schedule yet: `tidegate status` says how far the monitors are that \
+                 the policy asks for.\n"
+            } else {
+                "  No monitoring schedule: alarms are what drift is heard by.\n"
+            });
         }
         for row in &pipeline.schedules {
             let _ = writeln!(text, "\n  {}", shown::title(&row.schedule, screen));

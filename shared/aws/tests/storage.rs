@@ -85,6 +85,34 @@ async fn an_artifact_is_told_by_its_etag_and_where_it_is() {
     assert!(matches!(odd.found, Found::Unseen { .. }), "{odd:?}");
 }
 
+#[tokio::test]
+async fn a_model_that_is_not_compressed_is_all_that_lies_under_its_prefix() {
+    let moto = support::moto();
+    let clients = support::clients(&moto);
+    let s3 = &clients.s3;
+    s3.create_bucket().bucket("models").send().await.unwrap();
+    let put = async |key: &str, body: &str| {
+        let body = body.as_bytes().to_vec();
+        let put = s3.put_object().bucket("models").key(key).body(body.into());
+        put.send().await.unwrap()
+    };
+    put("m/weights/1", "one").await;
+    put("m/weights/2", "four").await;
+    put("m2/weights", "other").await;
+    let world = AwsWorld::new(clients.clone(), support::settings(""));
+    let first = artifact(&world, "s3://models/m/").await;
+    let object = first.object().unwrap().clone();
+    assert_eq!((object.bytes, object.kms_key), (7, None));
+    assert_eq!(first, artifact(&world, "s3://models/m/").await);
+    put("m/weights/2", "five").await;
+    let second = artifact(&world, "s3://models/m/").await;
+    assert_ne!(second.object().unwrap().etag, object.etag);
+    let none = artifact(&world, "s3://models/x/").await;
+    assert_eq!(none.found, Found::Missing);
+    let nowhere = artifact(&world, "s3://nowhere/m/").await;
+    assert_eq!((nowhere.region, nowhere.found), (None, Found::Missing));
+}
+
 fn anchors(n: u64) -> Anchors {
     let tip = Tip {
         n,

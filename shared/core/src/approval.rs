@@ -22,7 +22,7 @@ use crate::record;
 use crate::retrain::{self, Lost};
 use crate::rollout::{Cause, Phase, Reason, Rollout};
 use crate::turn::{enqueue, take_back, would_roll_out};
-use crate::world::{Package, Question};
+use crate::world::{Effect, Package, Question, TIDEGATE};
 
 mod approver;
 
@@ -72,8 +72,10 @@ pub(crate) fn decide(case: &Case<'_>, arn: &str, version: PackageVersion, decisi
     if before.is_some_and(|(approval, seen)| approval == package.approval || at <= seen) {
         return decision.nothing(format!("{version} was known to be {:?}", package.approval));
     }
-    if is_being_marked(case, package, before) {
-        return decision.nothing(format!("{version} is about to be marked {:?}", before));
+    if is_being_marked(case, package) {
+        return decision.nothing(format!(
+            "{version} is about to be marked as Tidegate decided"
+        ));
     }
     decision
         .head
@@ -125,6 +127,15 @@ pub(crate) fn decide(case: &Case<'_>, arn: &str, version: PackageVersion, decisi
             still_serves(case, version, &sentence, decision);
         }
     }
+}
+
+/// Whether Tidegate has decided what this package is to be, and could not tell SageMaker yet. What
+/// changes beside that, such as its life cycle, makes an event that says the old approval still.
+fn is_being_marked(case: &Case<'_>, package: &Package) -> bool {
+    case.snapshot.pending.iter().any(|pending| {
+        matches!(&pending.effect, Effect::SetApproval { arn, approval, seen: None, .. }
+            if *arn == package.arn && *approval != package.approval)
+    })
 }
 
 /// Tells people of the endpoints that a version without approval serves. Only a rejection takes a

@@ -159,9 +159,10 @@ pub enum Kind {
         /// Its tags, as far as the event has them.
         tags: BTreeMap<String, String>,
     },
-    /// Somebody started a training job (`CreateTrainingJob`, as `CloudTrail` tells of it).
+    /// Somebody started a training job (`CreateTrainingJob`, as `CloudTrail` tells of it), or a
+    /// tuning job (`CreateHyperParameterTuningJob`).
     TrainingStarted {
-        /// The job.
+        /// The job, of either kind.
         job: JobName,
         /// The principal's ARN.
         by: String,

@@ -40,7 +40,7 @@ const LONGEST_PERSON: usize = 60;
 pub const REMEMBERED_FINDINGS: usize = 50;
 
 /// A finding with a longer name, bytes of JSON, is remembered by the name's hash.
-const LONGEST_FINDING: usize = 400;
+const LONGEST_FINDING: usize = 150;
 
 /// A state that has more bytes of JSON is made smaller. The ledger deflates it, and of what is long
 /// in it, numbers, half is left or less; the largest there can be is tested to fit into an item.
@@ -134,7 +134,8 @@ pub struct Storm {
 }
 
 impl Head {
-    /// Remembers a version's approval, and forgets the oldest beyond [`REMEMBERED_APPROVALS`].
+    /// Remembers a version's approval, and forgets the oldest beyond [`REMEMBERED_APPROVALS`] that
+    /// neither serves nor served before: its package is written to, and is no new approval by that.
     pub fn remember_approval(
         &mut self,
         version: PackageVersion,
@@ -143,8 +144,20 @@ impl Head {
     ) {
         self.approvals.insert(version, (approval, at));
         while self.approvals.len() > REMEMBERED_APPROVALS {
-            self.approvals.pop_first();
+            let mut oldest_first = self.approvals.keys().copied();
+            let Some(old) = oldest_first.find(|old| !self.serves(*old)) else {
+                return;
+            };
+            self.approvals.remove(&old);
         }
+    }
+
+    /// Whether a version serves a stage, or did before what serves it now.
+    fn serves(&self, version: PackageVersion) -> bool {
+        self.champions.values().any(|champion| {
+            let previous = champion.previous.as_ref();
+            champion.candidate.version == version || previous.is_some_and(|p| p.version == version)
+        })
     }
 
     /// Whether this finding was dealt with before.

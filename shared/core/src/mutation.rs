@@ -74,6 +74,12 @@ mutations! {
     ForgetScaling, "the reduction forgets that the endpoint was scaled meanwhile";
     TrustStale, "a description of before a change is believed";
     ForgetRetraining, "a retraining is not remembered for the cooldown";
+    KeepOldMonitors, "the monitors of the champion before are not removed";
+    MonitorMixture, "monitors do not pause while two versions serve";
+    NeverResume, "a paused monitor does not run again";
+    RetrainOnSchema, "a schema error with drift beside it starts a retraining";
+    RemoveForeignMonitor, "a schedule that the policy lists is removed although people made it";
+    ServeOverwritten, "a version is served although its artifact was written over";
 }
 
 #[cfg(feature = "mutations")]

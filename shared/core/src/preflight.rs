@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::artifact::{Artifact, Found, fingerprint};
 use crate::candidate::Candidate;
 use crate::facts::{Facts, Known};
+use crate::mutation::Mutation;
 use crate::origin::ARTIFACT_KEY;
 use crate::pipeline::Preflight;
 use crate::world::{Package, Question, TrainingJob};
@@ -193,7 +194,7 @@ impl Version<'_> {
         for artifact in &self.artifacts {
             self.check_artifact(artifact, rules, &mut refuse);
         }
-        if rules.same_artifact {
+        if rules.same_artifact && !Mutation::ServeOverwritten.is_on() {
             self.check_sameness(&mut refuse);
         }
         refusals

@@ -185,6 +185,11 @@ pub(crate) fn ended(
         return;
     }
     if let Some(previous) = previous.filter(|p| p.version != version) {
+        // It may have served for longer than approvals were remembered: the event of this is none.
+        if !decision.head.approvals.contains_key(&previous.version) {
+            let head = &mut decision.head;
+            head.remember_approval(previous.version, Approval::Approved, case.now);
+        }
         let why = format!("{version} serves {endpoint} instead");
         of_rollout(case, rollout, previous, "Replaced", why, decision);
     }

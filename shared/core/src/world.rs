@@ -300,6 +300,9 @@ pub struct TrainingJob {
     pub tuning: Option<TuningName>,
 }
 
+/// Who changed a package last, if it was Tidegate itself.
+pub const TIDEGATE: &str = "Tidegate";
+
 /// A model package as `DescribeModelPackage` has it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Package {
@@ -334,6 +337,20 @@ pub struct Package {
     /// `DriftCheckBaselines`, by the kind of monitor that they are for.
     #[serde(default)]
     pub drift_baselines: BTreeMap<MonitorKind, BaselineFiles>,
+}
+
+impl Package {
+    /// Whether an approval that was decided on when the package was last changed at `seen` is not to
+    /// be set any more, since somebody else changed it. What Tidegate wrote beside the approval does
+    /// not count, as long as that is what it was: Approved if it is to be taken back, else pending.
+    pub fn is_changed_by_others(&self, to: Approval, seen: Timestamp) -> bool {
+        let from = match to {
+            Approval::PendingManualApproval => Approval::Approved,
+            Approval::Approved | Approval::Rejected => Approval::PendingManualApproval,
+        };
+        let is_ours = self.modified_by.as_deref() == Some(TIDEGATE);
+        self.modified > seen && !(is_ours && self.approval == from)
+    }
 }
 
 /// An endpoint as `DescribeEndpoint` has it.

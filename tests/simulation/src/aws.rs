@@ -8,7 +8,7 @@ use tidegate_core::notice::Notice;
 use tidegate_core::world::{ConfigSpec, Endpoint, Findings, Package, TrainingJob, Variant};
 
 use crate::story::Fate;
-use crate::town::Past;
+use crate::town::{Monitors, Past};
 
 /// All of it.
 #[derive(Default)]
@@ -38,6 +38,10 @@ pub(crate) struct Aws {
     pub(crate) findings: BTreeMap<String, Findings>,
     /// Findings and alarms: the endpoint, the variant that is named, since when the data is.
     pub(crate) blames: Vec<(String, Option<String>, i64)>,
+    /// What Model Monitor has.
+    pub(crate) monitors: Monitors,
+    /// Artifacts that were written over, and when.
+    pub(crate) overwritten: BTreeMap<String, i64>,
     /// Versions, counted by group.
     pub(crate) versions: BTreeMap<String, u32>,
     /// Events so far by what they are about.

@@ -4,6 +4,7 @@
 mod calls;
 mod commit;
 mod end;
+mod monitors;
 mod rollout;
 mod silence;
 mod trail;

@@ -62,6 +62,8 @@ faults! {
     Scales = "scaled", "An endpoint is scaled.";
     Edits = "policy-edited", "A person applies another policy.";
     Violation = "violation", "Model Monitor reports violations.";
+    Overwritten = "overwritten", "Somebody writes over the artifact of a model.";
+    MonitorFailed = "monitor-failed", "A monitoring job fails.";
     Alarm = "alarm", "An alarm goes off.";
     StaleDescribe = "stale-describe", "A description shows what was so seconds before.";
     NotYet = "not-found-yet", "A call does not find what was made seconds before.";

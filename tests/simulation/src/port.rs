@@ -18,9 +18,11 @@ use tidegate_core::mutation::Mutation;
 use tidegate_core::name::{EventId, GroupName, JobName, RolloutId, token};
 use tidegate_core::rollout::Rollout;
 use tidegate_core::world::{
-    Answer, ConfigVariant, Effect, Endpoint, EndpointConfig, Model, MonitoringSchedule, Outcome,
-    PipelineRun, Question, RunStatus, SmokeAnswer, World, WorldError, WorldErrorKind,
+    Answer, ConfigVariant, Effect, Endpoint, EndpointConfig, Model, Outcome, PipelineRun, Question,
+    RunStatus, SmokeAnswer, World, WorldError, WorldErrorKind,
 };
+
+mod monitors;
 
 use crate::aws::Schedule;
 use crate::books::Partition;
@@ -340,6 +342,10 @@ impl World for Port<'_> {
                 why,
                 seen,
             } => self.set_approval(arn, *approval, why, *seen).await?,
+            Effect::StartBaselining(_)
+            | Effect::SetUpMonitor(_)
+            | Effect::PauseMonitor { .. }
+            | Effect::RemoveMonitor { .. } => return self.monitor(effect).await,
             other => {
                 return self
                     .call(call_of(other), |town, key| {
@@ -480,17 +486,7 @@ fn answer(town: &mut Town, question: &Question, key: u64) -> Answer {
             variant,
             payloads,
         ))),
-        Question::MonitoringSchedule(name) => {
-            let endpoint = name.as_str().strip_suffix("-data");
-            endpoint.map(|endpoint| {
-                Answer::MonitoringSchedule(Box::new(MonitoringSchedule {
-                    name: name.clone(),
-                    endpoint: tidegate_core::name::EndpointName::parse(endpoint).ok(),
-                    newest_violating_job: None,
-                    newest_violating_at: None,
-                }))
-            })
-        }
+        Question::MonitoringSchedule(name) => monitors::described(town, name),
         // A retraining ends well before anybody asks.
         Question::Execution { .. } => Some(Answer::Execution(Box::new(PipelineRun {
             status: RunStatus::Succeeded,
@@ -500,23 +496,25 @@ fn answer(town: &mut Town, question: &Question, key: u64) -> Answer {
             let findings = town.aws.findings.get(job);
             findings.map(|f| Answer::Violations(Box::new(f.clone())))
         }
-        // Nobody writes over an artifact in these stories.
-        Question::Artifact { uri } => Some(Answer::Artifact(Box::new(artifact(uri)))),
+        Question::Artifact { uri } => Some(Answer::Artifact(Box::new(artifact(town, uri)))),
+        Question::Baselining { job } => {
+            let run = town.baselining(job);
+            run.map(|run| Answer::Execution(Box::new(run)))
+        }
         // Only the command line asks which variants there were.
-        // The jobs of these stories name no data and come of no tuning job, and their stages have no
-        // monitors.
+        // The jobs of these stories name no data and come of no tuning job.
         Question::Data { .. }
         | Question::Object { .. }
         | Question::VariantsOf { .. }
-        | Question::TuningJob(_)
-        | Question::Baselining { .. } => None,
+        | Question::TuningJob(_) => None,
     };
     found.unwrap_or(Answer::Missing)
 }
 
-fn artifact(uri: &str) -> Artifact {
+fn artifact(town: &Town, uri: &str) -> Artifact {
+    let written = town.aws.overwritten.get(uri);
     let object = Object {
-        etag: token(uri),
+        etag: written.map_or_else(|| token(uri), |at| token(&format!("{uri} {at}"))),
         bytes: 1_024,
         version: None,
         kms_key: None,

@@ -6,9 +6,11 @@ use tidegate_core::event::Approval;
 
 use crate::fault::{Fault, Weather};
 
+mod monitors;
 mod plan;
 mod write;
 
+pub use monitors::{Report, Watching};
 pub use plan::{Edits, Plan};
 
 /// A whole story.
@@ -97,6 +99,13 @@ pub enum What {
         stage: usize,
         /// How many minutes of data it looked at.
         minutes: i64,
+        /// What is in it.
+        report: Report,
+    },
+    /// Somebody writes over the artifact of a job's model.
+    Overwrite {
+        /// The job.
+        job: u32,
     },
     /// An alarm goes off.
     Alarm {

@@ -16,11 +16,13 @@ use crate::story::{Edits, Plan, Story};
 mod acts;
 mod endpoints;
 mod metrics;
+mod monitors;
 mod past;
 mod post;
 mod registry;
 mod settings;
 
+pub(crate) use monitors::Monitors;
 pub(crate) use past::Past;
 pub(crate) use post::Mail;
 pub(crate) use registry::refusal;
@@ -138,6 +140,10 @@ impl Town {
         town.due(BEGINNING + 5 * MINUTE, Item::Housekeeping);
         for index in 0..plans {
             town.adopt(index);
+            for stage in 0..town.plan(index).stages {
+                let endpoint = town.plan(index).endpoint(stage);
+                town.people_watch(&endpoint);
+            }
         }
         town
     }

@@ -6,7 +6,7 @@ use std::thread;
 use tidegate_simulation::fault::{Fault, Weather};
 use tidegate_simulation::report::Report;
 use tidegate_simulation::run::{tell, tell_aloud};
-use tidegate_simulation::story::{Act, Fate, Plan, Story, What};
+use tidegate_simulation::story::{Act, Fate, Plan, Story, Watching, What};
 
 /// How many stories are told here; `make simulate` tells as many as one wants.
 const SEEDS: u64 = 200;
@@ -118,6 +118,7 @@ fn plan() -> Plan {
         traffic: 150,
         is_adopted: false,
         says_instance: true,
+        watching: Watching::No,
     }
 }
 

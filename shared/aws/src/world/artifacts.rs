@@ -2,7 +2,9 @@
 //!
 //! Sources: `HeadObject` and `HeadBucket` in the S3 API reference. S3 names a bucket's region in
 //! `x-amz-bucket-region`, also where it refuses or redirects. A `HEAD` has no body, so the status
-//! is all that tells a missing object (404) from a denied one (403).
+//! is all that tells a missing object (404) from a denied one (403). A model that is not compressed
+//! is all that lies under a prefix, which ends with a slash (`S3ModelDataSource` in the SageMaker API
+//! reference).
 
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::types::ServerSideEncryption;
@@ -11,6 +13,7 @@ use tidegate_core::artifact::{Artifact, Found, Object};
 use tidegate_core::world::{Answer, WorldError};
 
 use super::AwsWorld;
+use super::data::of_objects;
 use super::objects::split;
 use crate::error::failed;
 
@@ -26,9 +29,44 @@ impl AwsWorld {
             let why = "it is not like s3://bucket/key".to_owned();
             return Ok(answer(uri, None, Found::Unseen { why }));
         };
-        let looked = try_join(self.region(bucket), self.looked_at(bucket, key));
-        let (region, found) = looked.await?;
+        let (region, found) = if key.ends_with('/') {
+            try_join(self.region(bucket), self.folder(bucket, key)).await?
+        } else {
+            try_join(self.region(bucket), self.looked_at(bucket, key)).await?
+        };
         Ok(answer(uri, region, found))
+    }
+
+    /// All that lies under a prefix, as one: it is another when any of its objects is, and encrypted
+    /// as the first one is.
+    async fn folder(&self, bucket: &str, prefix: &str) -> Result<Found, WorldError> {
+        let listed = self.clients.s3.list_objects_v2();
+        let listed = listed.bucket(bucket).prefix(prefix).send();
+        let page = match listed.await.map_err(failed("ListObjectsV2")) {
+            Ok(page) => page,
+            Err(failure) if failure.is_gone() => return Ok(Found::Missing),
+            Err(failure) if failure.error.is_passing() => return Err(failure.into()),
+            Err(failure) => {
+                return Ok(Found::Unseen {
+                    why: failure.error.to_string(),
+                });
+            }
+        };
+        let objects = page.contents();
+        let all = of_objects(prefix, prefix, objects, page.is_truncated != Some(true));
+        let first = objects.first().and_then(|object| object.key());
+        let (Some(first), Some(etag)) = (first, all.version) else {
+            return Ok(Found::Missing);
+        };
+        Ok(match self.looked_at(bucket, first).await? {
+            Found::Object(head) => Found::Object(Object {
+                etag,
+                bytes: all.bytes,
+                version: None,
+                ..head
+            }),
+            other => other,
+        })
     }
 
     /// A bucket's region; none if there is no such bucket, or S3 does not say.

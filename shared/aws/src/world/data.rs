@@ -63,7 +63,13 @@ impl AwsWorld {
     }
 }
 
-fn of_objects(uri: &str, prefix: &str, objects: &[Object], is_whole: bool) -> DataSource {
+/// What these objects are together, of those under a prefix.
+pub(super) fn of_objects(
+    uri: &str,
+    prefix: &str,
+    objects: &[Object],
+    is_whole: bool,
+) -> DataSource {
     let etag = |object: &Object| {
         object
             .e_tag()

@@ -18,7 +18,9 @@ use tidegate_core::event::Approval;
 use tidegate_core::name::{GroupName, PackageVersion};
 use tidegate_core::origin::Origin;
 use tidegate_core::pipeline::{Card, CardStatus};
-use tidegate_core::world::{Answer, Outcome, Package, PackageSpec, WorldError, WorldErrorKind};
+use tidegate_core::world::{
+    Answer, Outcome, Package, PackageSpec, TIDEGATE, WorldError, WorldErrorKind,
+};
 
 use super::annotations::aws_life_cycle;
 use super::values::{aws_time, name_of_arn, required, time};
@@ -138,9 +140,23 @@ impl AwsWorld {
             .model_package_name(arn)
             .send();
         match asked.await.map_err(failed(DESCRIBE)) {
-            Ok(found) => package(found),
+            Ok(found) => Ok(package(found)?.map(|found| self.says_own(found))),
             Err(failure) if failure.is_gone() => Ok(None),
             Err(failure) => Err(failure.into()),
+        }
+    }
+
+    /// The same package, with Tidegate's own functions called by one name.
+    fn says_own(&self, package: Package) -> Package {
+        let by = package.modified_by.as_deref();
+        let is_own = by.is_some_and(|by| is_own(by, &self.settings.shift_function));
+        Package {
+            modified_by: if is_own {
+                Some(TIDEGATE.to_owned())
+            } else {
+                package.modified_by
+            },
+            ..package
         }
     }
 
@@ -240,7 +256,7 @@ impl AwsWorld {
             // one that is there.
             let is_so = now.approval == approval
                 && (why.is_empty() || now.approval_description.as_deref() == Some(why.as_str()));
-            if is_so || seen.is_some_and(|seen| now.modified > seen) {
+            if is_so || seen.is_some_and(|seen| now.is_changed_by_others(approval, seen)) {
                 return Ok(Outcome::Done);
             }
         }
@@ -363,6 +379,26 @@ fn artifact(container: &ModelPackageContainerDefinition) -> Option<String> {
         .map(str::to_owned)
 }
 
+/// Whether this is a function of the stack that the function of this ARN is one of. Lambda names the
+/// session of a function's role after the function, and the template begins functions' names with
+/// the stack's.
+fn is_own(by: &str, shift_function: &str) -> bool {
+    const FUNCTIONS: [&str; 5] = [
+        "training-complete",
+        "package-approved",
+        "canary-shift",
+        "monitor-violation",
+        "housekeeping",
+    ];
+    let shift = shift_function.rsplit(':').next().unwrap_or_default();
+    let Some(stack) = shift.strip_suffix("canary-shift") else {
+        return false;
+    };
+    let session = by.rsplit_once('/').map_or("", |(_, session)| session);
+    let function = session.strip_prefix(stack).filter(|_| !stack.is_empty());
+    by.contains(":assumed-role/") && function.is_some_and(|f| FUNCTIONS.contains(&f))
+}
+
 fn person(user: UserContext) -> Option<String> {
     user.user_profile_name
         .or(user.iam_identity.and_then(|identity| identity.arn))
@@ -461,6 +497,21 @@ mod tests {
             256
         );
         assert_eq!(allowed("s3://b/k@v=1+2", 256), "s3://b/k@v=1+2");
+    }
+
+    #[test]
+    fn a_function_of_the_stack_is_tidegate_and_nobody_else_is() {
+        let shift = "arn:aws:lambda:us-east-1:123456789012:function:tidegate-canary-shift";
+        let role = "arn:aws:sts::123456789012:assumed-role/tidegate-Role-1A2B";
+        assert!(is_own(&format!("{role}/tidegate-housekeeping"), shift));
+        assert!(is_own(&format!("{role}/tidegate-canary-shift"), shift));
+        assert!(!is_own(&format!("{role}/other-housekeeping"), shift));
+        assert!(!is_own(&format!("{role}/tidegate-ada"), shift));
+        let user = "arn:aws:iam::123456789012:user/tidegate-housekeeping";
+        assert!(!is_own(user, shift));
+        // The command line has no such function.
+        assert!(!is_own(&format!("{role}/housekeeping"), "arn:none"));
+        assert!(!is_own(&format!("{role}/housekeeping"), ""));
     }
 
     #[test]

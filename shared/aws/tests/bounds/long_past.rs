@@ -250,8 +250,8 @@ async fn a_pipeline_with_a_long_past_costs_what_a_new_one_does() {
     let (versions, entries) = (number("VERSIONS", 1_000), number("ENTRIES", 10_000));
     let (new, new_head) = town.pipeline("new", FEW_VERSIONS, FEW_ENTRIES).await;
     let (old, old_head) = town.pipeline("old", versions, u64::from(entries)).await;
-    let new = town.costs(&new, &new_head).await;
-    let old = town.costs(&old, &old_head).await;
+    let new = Box::pin(town.costs(&new, &new_head)).await;
+    let old = Box::pin(town.costs(&old, &old_head)).await;
     println!("old: {versions} versions, {entries} entries; new: {FEW_VERSIONS}, {FEW_ENTRIES}");
     println!("{:24} {:>24} {:>24}", "requests, out, in", "new", "old");
     for ((what, new), (_, old)) in new.iter().zip(&old) {

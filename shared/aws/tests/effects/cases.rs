@@ -163,15 +163,7 @@ impl Case {
             }
             K::StartBaselining => monitors::baseline(&word, "train"),
             K::SetUpMonitor => monitors::set_up(&word),
-            K::PauseMonitor | K::RemoveMonitor => {
-                perform(bench, monitors::set_up(&word)).await;
-                bench.minutes_pass(1);
-                if self.kind == K::PauseMonitor {
-                    monitors::pause(&word, true)
-                } else {
-                    monitors::remove(&word)
-                }
-            }
+            K::PauseMonitor | K::RemoveMonitor => self.of_a_monitor_that_runs(bench).await,
             K::Tell => {
                 let topic = listened_topic(bench, &word).await;
                 let notice = Box::new(notice(&word));
@@ -186,6 +178,16 @@ impl Case {
                     notice: Box::new(notice(&word)),
                 }
             }
+        }
+    }
+
+    async fn of_a_monitor_that_runs(&self, bench: &Bench) -> Effect {
+        perform(bench, monitors::set_up(&self.word)).await;
+        bench.minutes_pass(1);
+        if self.kind == Kind::PauseMonitor {
+            monitors::pause(&self.word, true)
+        } else {
+            monitors::remove(&self.word)
         }
     }
 

@@ -15,7 +15,7 @@ use crate::ledger::Lane;
 use crate::name::JobName;
 use crate::notice::Severity;
 use crate::observe;
-use crate::world::{Effect, Package};
+use crate::world::{Effect, Package, TIDEGATE};
 
 /// What an approval is worth.
 enum Ruling {
@@ -109,6 +109,13 @@ fn ruling(case: &Case<'_>, package: &Package, head: &mut Head) -> Ruling {
             "the policy says who may approve, and SageMaker does not say who did.".to_owned(),
         );
     };
+    if who == TIDEGATE {
+        return Ruling::Forbidden(
+            "the policy says who may approve, and SageMaker does not say who did: Tidegate wrote \
+             its life cycle right after. Approve it once more."
+                .to_owned(),
+        );
+    }
     if !rule.include(who) {
         return Ruling::Forbidden("the policy does not name them ([approval] by).".to_owned());
     }
@@ -147,20 +154,38 @@ fn job_of(package: &Package) -> Option<String> {
         .or_else(|| crate::candidate::of_package(package).job)
 }
 
-/// Whether somebody else trained the model; why that is not so, or not known.
+/// The tuning job that a training job of this name was launched by: SageMaker appends a number and
+/// eight digits to its name.
+fn tuning_of(job: &str) -> Option<&str> {
+    let (rest, id) = job.rsplit_once('-')?;
+    let (tuning, number) = rest.rsplit_once('-')?;
+    let is_id = id.len() == 8 && id.bytes().all(|b| b.is_ascii_hexdigit());
+    let is_number = number.len() >= 3 && number.bytes().all(|b| b.is_ascii_digit());
+    (is_id && is_number).then_some(tuning)
+}
+
+/// Whether somebody else trained the model; why that is not so, or not known. Who started the tuning
+/// job trained it, and so did whoever is known to have started the training job itself.
 fn is_not_the_trainer(package: &Package, who: &str, head: &Head) -> Result<(), String> {
     let job = job_of(package);
-    let Some((trainer, is_the_same)) = job.as_deref().and_then(|job| head.creator(job, who)) else {
+    let jobs = [job.as_deref(), job.as_deref().and_then(tuning_of)];
+    let jobs = jobs.into_iter().flatten();
+    let trainers: Vec<(&str, bool)> = jobs.filter_map(|job| head.creator(job, who)).collect();
+    if trainers.is_empty() {
         return Err(
             "the policy asks for another person than the trainer, and nobody said who that is: \
              CloudTrail has to be on when the job starts ([approval] not_the_trainer)."
                 .to_owned(),
         );
-    };
-    if is_the_same {
+    }
+    if trainers.iter().any(|(_, is_the_same)| *is_the_same) {
         return Err("they started the training job themselves.".to_owned());
     }
-    if trainer.starts_with("arn:") != who.starts_with("arn:") {
+    let is_of_studio = |name: &str| !name.starts_with("arn:");
+    if trainers
+        .iter()
+        .any(|(t, _)| is_of_studio(t) != is_of_studio(who))
+    {
         return Err(
             "the policy asks for another person than the trainer, and of a Studio user and an IAM \
              principal can't be told whether they are the same."

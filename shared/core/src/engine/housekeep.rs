@@ -3,15 +3,15 @@
 //! What a crash left behind is done, rollouts whose ticks stopped go on, and what waits for its
 //! turn starts. A pipeline that can't be helped now doesn't hold up the others.
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 
 use futures_util::stream::{self, StreamExt as _};
-use std::collections::BTreeMap;
 
 use super::{EngineError, Handled, anchor, session};
 use crate::event::{Event, JobStatus, Kind};
 use crate::ledger::Ledger;
-use crate::name::{EventId, GroupName};
+use crate::name::{EventId, GroupName, TuningName};
 use crate::world::{Answer, Question, World};
 
 /// How many pipelines are looked after in one go; the rest is next.
@@ -87,7 +87,8 @@ async fn look_after<L: Ledger, W: World>(
 }
 
 /// Looks after the tuning jobs that are waited for, as their own events would: those get lost, and
-/// training jobs of a tuning job come before its end.
+/// training jobs of a tuning job come before its end. One that can't be seen to now doesn't hold up
+/// the others.
 async fn tunings<L: Ledger, W: World>(
     ledger: &L,
     world: &W,
@@ -98,23 +99,37 @@ async fn tunings<L: Ledger, W: World>(
     let Some(snapshot) = ledger.load(group, None).await? else {
         return Ok(());
     };
+    let mut first_error = None;
     for job in snapshot.head.tunings {
         if !world.has_time() {
             break;
         }
-        let question = Question::TuningJob(job.clone());
-        let (status, tags) = match world.ask(&question).await.map_err(EngineError::Fact)? {
-            Answer::TuningJob(tuning) if !tuning.is_over() => continue,
-            Answer::TuningJob(tuning) => (tuning.status, tuning.tags),
-            // It was deleted.
-            _ => (JobStatus::Stopped, BTreeMap::new()),
-        };
-        let ended = Event {
-            id: EventId(format!("{}/{job}", event.id)),
-            at: event.at,
-            kind: Kind::TuningJob { job, status, tags },
-        };
-        session::run(ledger, world, group, &ended, handled).await?;
+        if let Err(error) = tuning(ledger, world, event, group, job, handled).await {
+            first_error.get_or_insert(error);
+        }
     }
-    Ok(())
+    first_error.map_or(Ok(()), Err)
+}
+
+async fn tuning<L: Ledger, W: World>(
+    ledger: &L,
+    world: &W,
+    event: &Event,
+    group: &GroupName,
+    job: TuningName,
+    handled: &mut Handled,
+) -> Result<(), EngineError> {
+    let question = Question::TuningJob(job.clone());
+    let (status, tags) = match world.ask(&question).await.map_err(EngineError::Fact)? {
+        Answer::TuningJob(tuning) if !tuning.is_over() => return Ok(()),
+        Answer::TuningJob(tuning) => (tuning.status, tuning.tags),
+        // It was deleted.
+        _ => (JobStatus::Stopped, BTreeMap::new()),
+    };
+    let ended = Event {
+        id: EventId(format!("{}/{job}", event.id)),
+        at: event.at,
+        kind: Kind::TuningJob { job, status, tags },
+    };
+    session::run(ledger, world, group, &ended, handled).await
 }

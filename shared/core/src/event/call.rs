@@ -1,4 +1,5 @@
-//! API calls that `CloudTrail` tells of: who started a training job, which SageMaker does not say.
+//! API calls that `CloudTrail` tells of: who started a training or tuning job, which SageMaker does not
+//! say.
 //!
 //! Source: "CloudTrail record contents" and "AWS service events delivered via CloudTrail" in the
 //! `EventBridge` user guide. They come only where a trail records management events.
@@ -11,17 +12,21 @@ use crate::name::JobName;
 pub(super) fn kind(root: &Object<'_>, source: &str, detail_type: &str) -> Result<Kind, EventError> {
     let detail = root.need_object("detail", "it holds the call")?;
     let name = detail.need_text("eventName", "it names the call")?;
-    if name != "CreateTrainingJob" {
-        let why = format!("of {name} Tidegate needs no more than the change that it makes");
-        return Ok(unhandled(source, detail_type, why));
-    }
+    let field = match name.as_str() {
+        "CreateTrainingJob" => "trainingJobName",
+        "CreateHyperParameterTuningJob" => "hyperParameterTuningJobName",
+        _ => {
+            let why = format!("of {name} Tidegate needs no more than the change that it makes");
+            return Ok(unhandled(source, detail_type, why));
+        }
+    };
     if let Some(error) = detail.hint_text("errorCode") {
         let why = format!("the call was refused: {error}");
         return Ok(unhandled(source, detail_type, why));
     }
     let request = detail.need_object("requestParameters", "it names the job")?;
-    let job = request.need_text("trainingJobName", "it names the job")?;
-    let job = request.name("trainingJobName", &job, JobName::parse)?;
+    let job = request.need_text(field, "it names the job")?;
+    let job = request.name(field, &job, JobName::parse)?;
     let caller = detail.need_object("userIdentity", "it says who called")?;
     let Some(by) = caller.hint_text("arn") else {
         // A service that calls for itself has `invokedBy` alone.

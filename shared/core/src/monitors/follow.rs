@@ -15,10 +15,11 @@ use crate::case::Case;
 use crate::decision::{Decision, Note};
 use crate::facts::Known;
 use crate::ledger::Lane;
+use crate::mutation::Mutation;
 use crate::name::ScheduleName;
 use crate::notice::Severity;
 use crate::observe;
-use crate::pipeline::ModelMonitor;
+use crate::pipeline::{ModelMonitor, MonitorKind};
 use crate::world::{Answer, BaselineFiles, BaselineSpec, Effect, MonitorSpec, Question, RunStatus};
 
 /// How many calls and lines of the trail one look may come to; the rest is next.
@@ -71,6 +72,14 @@ pub(crate) fn follow(case: &Case<'_>, decision: &mut Decision) {
             step(case, &name, &kept, wanted, decision);
         }
     }
+    if Mutation::RemoveForeignMonitor.is_on() {
+        for name in &case.policy().monitor.schedules {
+            let lane = Lane::Monitor(name.clone());
+            let (name, kind) = (name.clone(), MonitorKind::DataQuality);
+            let effect = Effect::RemoveMonitor { name, kind };
+            decision.effects.push((lane, effect));
+        }
+    }
     for wanted in &wanted {
         let kept = &decision.head.monitors.kept;
         let is_same =
@@ -115,6 +124,9 @@ fn step(
             kept.phase,
             Phase::Baselining { .. } | Phase::Failed { made: false, .. }
         );
+        if is_made && Mutation::KeepOldMonitors.is_on() {
+            return;
+        }
         if is_made {
             leave(case, name, kept, decision);
         } else {
@@ -131,6 +143,8 @@ fn step(
             monitors.kept.remove(name);
         }
         Phase::Leaving => leave(case, name, kept, decision),
+        Phase::Running if Mutation::MonitorMixture.is_on() => {}
+        Phase::Paused if Mutation::NeverResume.is_on() => {}
         Phase::Running | Phase::Pausing if wanted.is_mixed => pause(case, wanted, decision),
         Phase::Pausing => monitors.phase(name, Phase::Running),
         Phase::Paused | Phase::Resuming if !wanted.is_mixed => resume(wanted, decision),

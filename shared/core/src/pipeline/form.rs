@@ -63,14 +63,14 @@ pub(super) const FORMS: &[Form] = &[
     },
     Form {
         name: "s3-uri",
-        rule: "s3://bucket/key, at most 1,024 characters",
+        rule: "s3://bucket/key, at most 1,024 characters, the bucket of 3 to 63 in lower case",
         pattern: "^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\\s]+$",
         length: (9, 1024),
         check: is_s3_uri,
     },
     Form {
         name: "s3-folder",
-        rule: "s3://bucket/prefix, at most 512 characters",
+        rule: "s3://bucket/prefix, at most 512 characters, the bucket of 3 to 63 in lower case",
         pattern: "^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\\s]+$",
         length: (9, 512),
         check: is_s3_uri,

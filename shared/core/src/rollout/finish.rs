@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::moves::Moves;
+use super::names::is_our_model;
 use super::{Cause, Incumbent, Phase, Reason, Rollout, judge};
 use crate::audit::What;
 use crate::decision::Note;
@@ -33,6 +34,12 @@ pub(crate) fn done(rollout: &mut Rollout, now: Timestamp, moves: &mut Moves) {
     let what_went = match &rollout.incumbent {
         None => "It was deployed for the first time.".to_owned(),
         Some(i) if i.ours => format!("The old model {} and its config are deleted.", i.model),
+        // Somebody took our model into a config of their own, and may go back by it.
+        Some(i) if is_our_model(&rollout.endpoint, &i.model) => format!(
+            "The config {} was not made by Tidegate. It is left as it is, and so is the model {}, \
+             which it needs: delete both when nothing uses them.",
+            i.config, i.model
+        ),
         Some(i) => format!(
             "The model {} and the config {} were not made by Tidegate and are left as they are.",
             i.model, i.config

@@ -50,6 +50,16 @@ pub(super) fn stem(endpoint: &EndpointName, version: PackageVersion, id: &Rollou
     )
 }
 
+/// Whether a model has a name that only Tidegate gives, on this endpoint.
+pub(super) fn is_our_model(endpoint: &EndpointName, model: &str) -> bool {
+    let rest = model.strip_prefix(cut(endpoint.as_str(), 36));
+    let parts = rest.and_then(|rest| rest.strip_prefix("-v")?.split_once('-'));
+    parts.is_some_and(|(version, hash)| {
+        let is_hash = hash.len() == 10 && hash.bytes().all(|b| b.is_ascii_hexdigit());
+        version.parse::<u32>().is_ok() && is_hash
+    })
+}
+
 /// The first `n` bytes of a name, without a hyphen at the end. Names are ASCII.
 fn cut(name: &str, n: usize) -> &str {
     name.get(..n).unwrap_or(name).trim_end_matches('-')

@@ -17,6 +17,7 @@ use crate::decision::{Decision, Note, Tell};
 use crate::event::Approval;
 use crate::finding::FindingKind;
 use crate::head::{Champion, Waiting};
+use crate::mutation::Mutation;
 use crate::notice::Severity;
 use crate::observe;
 use crate::pipeline::{OnFinding, Reaction, Stage};
@@ -109,7 +110,10 @@ pub(super) fn react(
 pub(super) fn reaction(policy: &OnFinding, kinds: &BTreeSet<FindingKind>) -> (Reaction, String) {
     let strongest = kinds.iter().map(|kind| policy.of(*kind)).max();
     let strongest = strongest.unwrap_or(Reaction::Tell);
-    if kinds.contains(&FindingKind::Schema) && policy.schema == Reaction::Tell {
+    if kinds.contains(&FindingKind::Schema)
+        && policy.schema == Reaction::Tell
+        && !Mutation::RetrainOnSchema.is_on()
+    {
         let why = if kinds.len() > 1 {
             "The data does not fit the schema, and the rest may come of that: nothing else is \
              done, since a retraining would learn the error. Mend the data."

@@ -274,7 +274,7 @@ pub(crate) fn head(dice: &mut Dice, policy: &Policy) -> Head {
     for n in 0..200 {
         let version = PackageVersion(u32::MAX - n);
         head.remember_approval(version, Approval::PendingManualApproval, start());
-        head.is_known_finding(&dice.word(395));
+        head.is_known_finding(&dice.word(145));
         head.remember_gated(version);
         for _ in 0..5 {
             head.vote(version, &dice.word(60));

@@ -4,7 +4,8 @@
 use tidegate_core::audit::{Entry, What};
 use tidegate_core::event::Approval;
 use tidegate_core::ledger::{Commit, CommitError, Lane};
-use tidegate_core::name::GroupName;
+use tidegate_core::name::{self, GroupName};
+use tidegate_core::origin::ARTIFACT_KEY;
 use tidegate_core::rollout::{Cause, Phase, Rollout};
 use tidegate_core::world::Effect;
 
@@ -98,6 +99,7 @@ impl Look<'_> {
         self.is_bounded();
         self.is_told();
         self.retrains_seldom();
+        self.schema_never_retrains();
         let head = &commit.head;
         let rollouts: Vec<&Rollout> = head.rollouts.values().collect();
         for (i, rollout) in rollouts.iter().enumerate() {
@@ -282,6 +284,32 @@ impl Look<'_> {
         }
     }
 
+    /// The token of a retraining is made of the report that it is started for.
+    fn schema_never_retrains(&mut self) {
+        let by_schema = |token: &String| {
+            let mut all = self.aws.findings.iter();
+            all.any(|(job, findings)| {
+                let mut checks = findings.violations.iter().map(|v| &v.check);
+                checks.any(|check| check == "missing_column_check")
+                    && *token == name::token(&format!("{}\n{job}", self.group))
+            })
+        };
+        let tokens: Vec<bool> = self
+            .commit
+            .add
+            .iter()
+            .filter_map(|pending| match &pending.effect {
+                Effect::StartRetraining { token, .. } => Some(by_schema(token)),
+                _ => None,
+            })
+            .collect();
+        for is_by_schema in tokens {
+            self.hold(Invariant::SchemaNeverRetrains, !is_by_schema, || {
+                "a report with a schema error starts a retraining".to_owned()
+            });
+        }
+    }
+
     /// A rollout that was not there before.
     fn starts(&mut self, rollout: &Rollout) {
         let is_first = self.before.memory.rollouts.insert(rollout.id.clone());
@@ -296,6 +324,20 @@ impl Look<'_> {
         });
         self.hold(Invariant::OnlyApproved, is_approved, || {
             format!("{} rolls out and is not Approved", candidate.version)
+        });
+        let registered = package.and_then(|p| p.package.metadata.get(ARTIFACT_KEY));
+        let artifacts = package.iter().flat_map(|p| &p.package.artifacts);
+        let written = artifacts
+            .filter_map(|uri| self.aws.overwritten.get(uri))
+            .max();
+        let created = package.map_or(i64::MAX, |p| p.created);
+        let is_overwritten = registered.is_some()
+            && written.is_some_and(|at| created < *at && self.now - at >= RACE);
+        self.hold(Invariant::SameArtifact, !is_overwritten, || {
+            format!(
+                "{} rolls out, and its artifact was written over",
+                candidate.version
+            )
         });
         let endpoint = rollout.endpoint.as_str();
         let champion = self.before.head.champions.get(&rollout.stage);

@@ -56,6 +56,7 @@ impl Town {
             && self.books.groups.values().all(|p| {
                 p.head.rollouts.is_empty() && p.head.waiting.is_empty() && p.pending.is_empty()
             })
+            && self.wrong_monitors().is_none()
     }
 
     /// Holds all that must be so at the end.
@@ -81,6 +82,11 @@ impl Town {
         }
         self.hold(Invariant::EverythingEnds, left.is_empty(), || {
             left.join("; ")
+        });
+        let wrong = self.wrong_monitors();
+        let is_right = wrong.is_none();
+        self.hold(Invariant::MonitorsFollow, is_right, || {
+            wrong.unwrap_or_default()
         });
         self.everybody_was_told();
         for plan in 0..self.story.plans.len() {

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use tidegate_core::pipeline::{self, Policy};
 
+use super::monitors::Watching;
+
 /// One pipeline of a story.
 #[derive(Debug, Clone, Serialize)]
 // Each of its booleans is a choice of the policy of its own.
@@ -52,6 +54,8 @@ pub struct Plan {
     pub is_adopted: bool,
     /// Whether the policy says the instances of the last stage.
     pub says_instance: bool,
+    /// The monitors of each stage.
+    pub watching: Watching,
 }
 
 /// What people change of a policy later.
@@ -136,6 +140,10 @@ impl Plan {
             }
         );
         text.push_str("\n[monitor]\n");
+        if self.watching != Watching::No {
+            let theirs = self.endpoint(self.stages - 1);
+            let _ = writeln!(text, "schedules = [\"{theirs}-data\"]");
+        }
         if self.only_tells {
             text.push_str("on_alarm = \"tell\"\n");
         }
@@ -194,5 +202,19 @@ impl Plan {
         if self.guards > 1 {
             text.push_str("\n[[stage.guard]]\nslower_than_ms = 200\n");
         }
+        let baseline = match self.watching {
+            Watching::No => return,
+            Watching::Files => {
+                "{ constraints = \"s3://models/c.json\", statistics = \"s3://models/s.json\" }"
+            }
+            Watching::Job => "{ data = \"s3://models/training\" }",
+        };
+        let _ = write!(
+            text,
+            "\n[[stage.monitor]]\nkind = \"data_quality\"\n\
+             role = \"arn:aws:iam::123456789012:role/monitor\"\n\
+             image = \"1.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-model-monitor-analyzer\"\n\
+             to = \"s3://models/monitoring\"\nbaseline = {baseline}\n"
+        );
     }
 }

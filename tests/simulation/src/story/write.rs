@@ -2,7 +2,7 @@
 
 use tidegate_core::event::Approval;
 
-use super::{Act, Edits, Fate, Plan, Story, What};
+use super::{Act, Edits, Fate, Plan, Report, Story, Watching, What, monitors};
 use crate::dice::Dice;
 use crate::fault::{Fault, Weather};
 
@@ -13,7 +13,7 @@ pub(super) fn story(seed: u64) -> Story {
     let mut dice = Dice::new(seed);
     let is_plain = dice.chance(200);
     let plans = if is_plain { 1 } else { dice.pick(&[1, 1, 2]) };
-    let plans: Vec<Plan> = (0..plans)
+    let mut plans: Vec<Plan> = (0..plans)
         .map(|index| plan(index, is_plain, &mut dice))
         .collect();
     let mut acts = Vec::new();
@@ -23,6 +23,8 @@ pub(super) fn story(seed: u64) -> Story {
             people(plan, &mut dice, &mut acts);
         }
     }
+    let mut apart = Dice::new(!seed);
+    monitors::add(&mut plans, &mut acts, is_plain, &mut apart);
     let end = acts.iter().map(|a| a.at).max().unwrap_or_default();
     Story {
         seed,
@@ -74,6 +76,7 @@ fn plan(index: usize, is_plain: bool, dice: &mut Dice) -> Plan {
         },
         is_adopted,
         says_instance: !is_adopted || dice.chance(500),
+        watching: Watching::No,
     }
 }
 
@@ -199,6 +202,7 @@ fn deed(plan: &Plan, job: u32, moments: &[(i64, u32)], dice: &mut Dice) -> What 
         50..62 => What::Violation {
             stage,
             minutes: dice.pick(&[2, 10, 60]),
+            report: Report::Drift,
         },
         62..72 => What::Alarm {
             stage,

@@ -11,7 +11,7 @@ use super::{By, Item, MINUTE, Mail, Town, time_of};
 use crate::aws::{Place, fresh};
 use crate::fault::Fault;
 use crate::invariant::Invariant;
-use crate::story::What;
+use crate::story::{Report, What};
 
 /// How often a message may be dead-lettered once faults stopped: what an endpoint that is being
 /// changed for hours holds up is sent again in vain.
@@ -51,7 +51,12 @@ impl Town {
                 let now = self.now;
                 self.due(now, Item::Apply(plan));
             }
-            What::Violation { stage, minutes } => self.violation(plan, stage, minutes, index),
+            What::Violation {
+                stage,
+                minutes,
+                report,
+            } => self.violation(plan, stage, minutes, report, index),
+            What::Overwrite { job } => self.overwrite(plan, job),
             What::Alarm {
                 stage,
                 names_variant,
@@ -164,42 +169,73 @@ impl Town {
         }
     }
 
-    fn violation(&mut self, plan: usize, stage: usize, minutes: i64, n: usize) {
+    fn violation(&mut self, plan: usize, stage: usize, minutes: i64, report: Report, n: usize) {
         let name = self.plan(plan).endpoint(stage);
         let Ok(endpoint) = EndpointName::parse(&name) else {
             return;
         };
         let since = self.now - minutes * MINUTE;
         let job = format!("monitoring-{plan}-{n}");
+        // Of ours where there is one, at every second report.
+        let ours = self.aws.monitors.schedules.iter();
+        let ours = ours.filter(|_| n.is_multiple_of(2)).find(|(_, w)| {
+            w.of.as_ref()
+                .is_some_and(|of| of.endpoint == endpoint && w.runs)
+        });
+        let schedule = ours.map_or_else(|| format!("{name}-data"), |(name, _)| name.clone());
+        if report == Report::Failed {
+            self.tally.count(Fault::MonitorFailed);
+            self.say(|| format!("== {job} of {schedule} fails"));
+            self.post_monitoring(&schedule, &name, "Failed", &job);
+            return;
+        }
         self.tally.count(Fault::Violation);
-        self.say(|| format!("== {job} finds drift on {name}, on {minutes} minutes of data"));
+        let newest = (job.clone(), self.now);
+        self.aws.monitors.newest.insert(schedule.clone(), newest);
+        self.say(|| {
+            format!(
+                "== {job} finds {report:?} on {name} by {schedule}, on {minutes} minutes of data"
+            )
+        });
         self.aws.blames.push((name.clone(), None, since));
         self.aws.findings.insert(
             job.clone(),
             Findings {
                 job: job.clone(),
                 data_since: Some(time_of(since)),
-                violations: vec![Violation {
-                    feature: "amount".to_owned(),
-                    check: "baseline_drift_check".to_owned(),
-                    description: "distance: 0.4 exceeds threshold: 0.1".to_owned(),
-                }],
+                violations: report
+                    .checks()
+                    .iter()
+                    .map(|check| violated(check))
+                    .collect(),
                 ..Findings::default()
             },
         );
+        self.post_monitoring(&schedule, &name, "CompletedWithViolations", &job);
+    }
+
+    fn post_monitoring(&mut self, schedule: &str, endpoint: &str, status: &str, job: &str) {
         self.post(
             "SageMaker Monitoring Schedule State Change",
-            &format!("{name}-data"),
+            schedule,
             &json!({
-                "MonitoringScheduleName": format!("{name}-data"),
+                "MonitoringScheduleName": schedule,
                 "EndpointName": endpoint, "MonitoringScheduleStatus": "Scheduled",
                 "LastMonitoringExecutionSummary": {
-                    "MonitoringExecutionStatus": "CompletedWithViolations",
+                    "MonitoringExecutionStatus": status,
                     "ProcessingJobArn":
                         format!("arn:aws:sagemaker:eu-west-1:123456789012:processing-job/{job}"),
                 },
             }),
         );
+    }
+
+    fn overwrite(&mut self, plan: usize, job: u32) {
+        let job = self.plan(plan).job(job);
+        let artifact = format!("s3://models/{job}/output/model.tar.gz");
+        self.tally.count(Fault::Overwritten);
+        self.say(|| format!("== somebody writes over {artifact}"));
+        self.aws.overwritten.insert(artifact, self.now);
     }
 
     fn alarm(&mut self, plan: usize, stage: usize, names_variant: bool, minutes: i64) {
@@ -298,6 +334,14 @@ impl Town {
             let hours = 1 + i64::try_from(self.luck(self.now.unsigned_abs(), 6)).unwrap_or(1);
             self.due(self.now + hours * super::HOUR, Item::Redrive);
         }
+    }
+}
+
+fn violated(check: &str) -> Violation {
+    Violation {
+        feature: "amount".to_owned(),
+        check: check.to_owned(),
+        description: "distance: 0.4 exceeds threshold: 0.1".to_owned(),
     }
 }
 

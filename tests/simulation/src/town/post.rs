@@ -189,15 +189,33 @@ impl Town {
             .collect()
     }
 
+    /// Whether all that is unfinished are monitors that are as they should be: their schedules are
+    /// asked twice an hour, so a look between would find nothing, and take the story's time.
+    fn only_watches(&self) -> bool {
+        let is_training = |p: &crate::books::Partition| {
+            let retraining = p.head.retraining.as_deref();
+            retraining.is_some_and(tidegate_core::retrain::Retraining::is_under_way)
+        };
+        let mut all = self.books.groups.values();
+        all.all(|p| {
+            let is_idle = p.head.rollouts.is_empty() && p.head.waiting.is_empty();
+            is_idle && p.pending.is_empty() && !is_training(p)
+        }) && self.wrong_monitors().is_none()
+    }
+
     /// The schedule of housekeeping fires, and will again in five minutes until the end. Where
     /// nothing is unfinished it would find nothing, so nobody is woken.
     pub(crate) fn keep_house(&mut self, end: i64) {
         if self.now < end {
             self.due(self.now + 5 * MINUTE, Item::Housekeeping);
         }
+        self.check_paused();
         let minute = (self.now - BEGINNING) / MINUTE;
         let key = mix(hash("housekeeping"), minute.unsigned_abs());
         if self.unfinished(1).is_empty() || self.strikes(Fault::TickLost, key) {
+            return;
+        }
+        if minute % 30 != 0 && self.only_watches() {
             return;
         }
         let scheduled = self.scheduled(key);

@@ -12,23 +12,32 @@ async fn waiting(rule: &str) -> Story {
     let policy = POLICY.replace("approval = \"automatic\"", "approval = \"manual\"");
     let policy = format!("{policy}\n[approval]\n{rule}\n");
     let mut story = Story::with(pipeline::parse(&policy, "test.toml").unwrap()).await;
+    started(
+        &mut story,
+        "CreateTrainingJob",
+        "trainingJobName",
+        "train-1",
+    )
+    .await;
+    story.trained("train-1", 0.95).await;
+    story.package(1).await;
+    story
+}
+
+/// Tom starts a job.
+async fn started(story: &mut Story, call: &str, field: &str, job: &str) {
+    let tags = json!([{ "key": "tidegate:pipeline", "value": "fraud" }]);
     story
         .send(
             "aws.sagemaker",
             "AWS API Call via CloudTrail",
             json!({
-                "eventSource": "sagemaker.amazonaws.com", "eventName": "CreateTrainingJob",
+                "eventSource": "sagemaker.amazonaws.com", "eventName": call,
                 "userIdentity": { "type": "IAMUser", "arn": "arn:aws:iam::123456789012:user/tom" },
-                "requestParameters": {
-                    "trainingJobName": "train-1",
-                    "tags": [{ "key": "tidegate:pipeline", "value": "fraud" }],
-                },
+                "requestParameters": { field: job, "tags": tags },
             }),
         )
         .await;
-    story.trained("train-1", 0.95).await;
-    story.package(1).await;
-    story
 }
 
 /// Somebody approves the version, and the events of it and of what came of it arrive.
@@ -129,6 +138,37 @@ async fn the_trainer_may_not_approve_where_the_policy_says_so() {
     assert!(!is_on_its_way(&story));
     approve(&mut story, Some(ADA)).await;
     assert!(is_on_its_way(&story));
+}
+
+#[tokio::test]
+async fn who_started_the_tuning_job_trained_its_models() {
+    let mut story = waiting("not_the_trainer = true").await;
+    let job = "arn:aws:sagemaker:us-east-1:123456789012:training-job/tune-1-001-0a1b2c3d";
+    story.town.0.lock().unwrap().packages[0].origin.job = Some(job.to_owned());
+    started(
+        &mut story,
+        "CreateHyperParameterTuningJob",
+        "hyperParameterTuningJobName",
+        "tune-1",
+    )
+    .await;
+    approve(&mut story, Some(TOM)).await;
+    assert!(!is_on_its_way(&story));
+    // A service may have started the training job itself, and a job of one's own may have such a name.
+    approve(&mut story, Some(ADA)).await;
+    assert!(is_on_its_way(&story));
+    let mut story = waiting("not_the_trainer = true").await;
+    let job = "train-1-001-0a1b2c3d";
+    let arn = format!("arn:aws:sagemaker:us-east-1:123456789012:training-job/{job}");
+    story.town.0.lock().unwrap().packages[0].origin.job = Some(arn);
+    let name = "trainingJobName";
+    started(&mut story, "CreateTrainingJob", name, job).await;
+    story.ledger.change_head(&story.group, |head| {
+        let train = crate::name::JobName::parse("train-1").unwrap();
+        head.remember_creator(train, BOB);
+    });
+    approve(&mut story, Some(TOM)).await;
+    assert!(!is_on_its_way(&story));
 }
 
 #[tokio::test]

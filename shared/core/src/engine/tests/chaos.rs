@@ -290,6 +290,11 @@ impl Tale {
     /// Delivers what is due: in any order, sometimes two at once, sometimes to a function that
     /// dies half-way.
     async fn deliver(&mut self) {
+        // What it holds is too large for the stack of who calls it.
+        Box::pin(self.deliver_all()).await;
+    }
+
+    async fn deliver_all(&mut self) {
         let now = self.now();
         let (mut due, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.mails)
             .into_iter()
@@ -312,9 +317,9 @@ impl Tale {
                 town: &self.town,
                 weather: &self.weather,
             };
-            let one = dying(handle(&rough, &rough, &first.bytes), dies_after);
+            let one = dying(Box::pin(handle(&rough, &rough, &first.bytes)), dies_after);
             let results = if let Some(second) = &second {
-                let two = handle(&rough, &rough, &second.bytes);
+                let two = Box::pin(handle(&rough, &rough, &second.bytes));
                 let (one, two) = futures_util::join!(one, two);
                 vec![(first.clone(), one), (second.clone(), Some(two))]
             } else {

@@ -513,3 +513,37 @@ async fn a_deployment_that_is_refused_says_why() {
     assert!(text.contains("UpdateEndpoint: as the test says"), "{text}");
     story.check();
 }
+
+#[tokio::test]
+async fn a_model_of_ours_in_a_config_of_theirs_is_left_for_it_and_said_to_be_ours() {
+    let mut story = Story::begin().await;
+    story.deploy_first().await;
+    let ours = {
+        let mut state = story.town.0.lock().unwrap();
+        let endpoint = state.endpoints[&story.endpoint].clone();
+        let theirs = ConfigSpec {
+            name: "foreign".to_owned(),
+            like: None,
+            ..state.shelf[&endpoint.config].clone()
+        };
+        let model = theirs.variants[0].model.clone();
+        state.shelf.insert(theirs.name.clone(), theirs.clone());
+        state.configs.insert(theirs.name.clone(), theirs);
+        let endpoint = state.endpoints.get_mut(&story.endpoint).unwrap();
+        endpoint.config = "foreign".to_owned();
+        model
+    };
+    story.trained("train-2", 0.96).await;
+    story.package(2).await;
+    story.until_quiet().await;
+    story.minutes(30).await;
+    assert_eq!(story.champion(), 2);
+    let state = story.town.0.lock().unwrap();
+    let mut notices = state.notices.iter();
+    let done = notices.rfind(|n| n.what == "rollout-done").unwrap();
+    let said = format!(
+        "The config foreign was not made by Tidegate. It is left as it is, and so is the model {ours}"
+    );
+    assert!(done.lines[0].starts_with(&said), "{:?}", done.lines);
+    assert!(state.models.contains(&ours) && state.configs.contains_key("foreign"));
+}

@@ -67,6 +67,11 @@ impl Memory {
         partition.pending.insert(pending.id.clone(), pending);
     }
 
+    /// The state is another one: of long before, or after much.
+    pub(super) fn change_head(&self, group: &GroupName, change: impl Fn(&mut Head)) {
+        change(&mut self.0.lock().unwrap().groups.get_mut(group).unwrap().head);
+    }
+
     pub(super) fn head(&self, group: &GroupName) -> Head {
         self.0.lock().unwrap().groups[group].head.clone()
     }

@@ -52,7 +52,7 @@ async fn a_version_that_is_being_rejected_is_not_approved_by_what_is_written_bes
     }
     // The event of the life cycle comes first, and says Approved still.
     annotated(&story, 2);
-    story.package(2).await;
+    assert!(story.try_package(2).await.is_err(), "the rejection waits");
     assert!(story.ledger.head(&story.group).rollouts.is_empty());
     assert_eq!(seen(&story, What::RolloutStarted), 2);
     story.town.0.lock().unwrap().faults.calls.clear();
@@ -71,15 +71,78 @@ async fn a_version_that_is_being_rejected_is_not_approved_by_what_is_written_bes
 async fn a_version_that_served_for_long_is_not_approved_by_what_is_written_beside() {
     let mut story = with("").await;
     story.deploy_first().await;
-    // Others were approved and rejected meanwhile, more than are remembered.
-    let many = u32::try_from(REMEMBERED_APPROVALS).unwrap() + 10;
-    for version in 2..many {
-        let now = story.now();
-        story.ledger.edit_head(&story.group, |head| {
-            head.remember_approval(PackageVersion(version), Approval::Rejected, now);
-        });
+    // A state of before: the approval of what serves was forgotten.
+    story.ledger.change_head(&story.group, |head| {
+        head.approvals.clear();
+    });
+    story.trained("train-2", 0.96).await;
+    story.package(2).await;
+    story.until_quiet().await;
+    assert_eq!(story.champion(), 2);
+    annotated(&story, 1);
+    story.package(1).await;
+    assert!(story.ledger.head(&story.group).rollouts.is_empty());
+    assert_eq!(story.champion(), 2);
+    // More versions than are remembered: what serves, and what did before, is not forgotten.
+    let mut head = story.ledger.head(&story.group);
+    for version in 3..200 {
+        head.remember_approval(PackageVersion(version), Approval::Rejected, story.now());
     }
-    let head = story.ledger.head(&story.group);
-    assert!(head.approvals.contains_key(&PackageVersion(1)));
     assert_eq!(head.approvals.len(), REMEMBERED_APPROVALS);
+    for version in [1, 2, 199] {
+        assert!(head.approvals.contains_key(&PackageVersion(version)));
+    }
+    story.check();
+}
+
+/// A story whose candidate waits for approval by this rule.
+async fn waiting(rule: &str) -> Story {
+    let policy = POLICY.replace("approval = \"automatic\"", "approval = \"manual\"");
+    let text = format!("{policy}\n[approval]\n{rule}\n[governance]\nlifecycle = true\n");
+    let mut story = Story::with(pipeline::parse(&text, "test.toml").unwrap()).await;
+    story.trained("train-1", 0.95).await;
+    story.package(1).await;
+    story
+}
+
+fn approve(story: &Story) {
+    story.town.set_approval(1, Approval::Approved);
+    let mut state = story.town.0.lock().unwrap();
+    state.packages[0].modified_by = Some(ADA.to_owned());
+}
+
+#[tokio::test]
+async fn tidegate_is_not_the_second_person() {
+    let mut story = waiting("people = 2").await;
+    approve(&story);
+    story.package(1).await;
+    assert_eq!(seen(&story, What::ApprovalCounted), 1);
+    // The other one approves, and it can't be seen who did.
+    approve(&story);
+    annotated(&story, 1);
+    story.package(1).await;
+    assert!(story.ledger.head(&story.group).rollouts.is_empty());
+    let approval = story.town.0.lock().unwrap().packages[0].approval;
+    assert_eq!(approval, Approval::PendingManualApproval);
+    assert_eq!(seen(&story, What::ApprovalUndone), 1);
+    story.check();
+}
+
+#[tokio::test]
+async fn an_approval_is_taken_back_though_tidegate_wrote_beside_it() {
+    let mut story = waiting("by = [\"arn:aws:iam::*:role/others\"]").await;
+    approve(&story);
+    let throttled = (1, WorldErrorKind::Throttled);
+    let fails = |story: &Story| {
+        let mut state = story.town.0.lock().unwrap();
+        state.faults.calls.insert("SetApproval", throttled);
+    };
+    fails(&story);
+    assert!(story.try_package(1).await.is_err());
+    annotated(&story, 1);
+    story.town.0.lock().unwrap().now += SignedDuration::from_mins(10);
+    story.housekeeping().await;
+    let approval = story.town.0.lock().unwrap().packages[0].approval;
+    assert_eq!(approval, Approval::PendingManualApproval);
+    story.check();
 }

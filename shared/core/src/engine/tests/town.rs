@@ -18,8 +18,8 @@ use crate::trace::Trace;
 use crate::world::{
     Answer, BaselineSpec, ConfigSpec, ConfigVariant, Effect, Endpoint, EndpointConfig, Findings,
     MinuteCounts, Model, MonitorSpec, MonitoringSchedule, Outcome, Package, PipelineRun, Question,
-    RetrainingRequest, RunStatus, SmokeAnswer, TrainingClone, TrainingJob, TuningClone, TuningJob,
-    Variant, VariantSpec, Violation, World, WorldError, WorldErrorKind,
+    RetrainingRequest, RunStatus, SmokeAnswer, TIDEGATE, TrainingClone, TrainingJob, TuningClone,
+    TuningJob, Variant, VariantSpec, Violation, World, WorldError, WorldErrorKind,
 };
 
 /// What a test wants to go wrong.
@@ -569,7 +569,7 @@ impl World for Town {
                 ..
             } => {
                 let package = state.packages.iter_mut().find(|p| &p.arn == arn).unwrap();
-                if seen.is_some_and(|seen| package.modified > seen) {
+                if seen.is_some_and(|seen| package.is_changed_by_others(*approval, seen)) {
                     return Ok(Outcome::Done);
                 }
                 package.approval = *approval;
@@ -586,7 +586,7 @@ impl World for Town {
                     .next();
                 package.origin.life_cycle = word.or(package.origin.life_cycle.take());
                 package.modified = now;
-                package.modified_by = Some("tidegate".to_owned());
+                package.modified_by = Some(TIDEGATE.to_owned());
             }
             Effect::CreateModel(spec) => {
                 state.models.insert(spec.name.clone());

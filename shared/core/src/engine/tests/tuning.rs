@@ -193,6 +193,26 @@ async fn housekeeping_asks_after_a_tuning_job_whose_event_was_lost() {
 }
 
 #[tokio::test]
+async fn a_tuning_job_that_cannot_be_seen_does_not_hold_up_the_next() {
+    let mut story = Story::begin().await;
+    for each in [TUNING, "other-tune"] {
+        tuning(&story, each, JobStatus::InProgress, &[0.93, 0.97], &[]);
+        story.try_ended(&format!("{each}-1")).await.unwrap();
+        becomes(&story, each, JobStatus::Completed);
+    }
+    let denied = (
+        "DescribeHyperParameterTuningJob",
+        (1, WorldErrorKind::Denied),
+    );
+    story.town.0.lock().unwrap().faults.calls.extend([denied]);
+    let handled = story.housekeeping().await;
+    assert!(handled.failed[0].contains("DescribeHyper"), "{handled:?}");
+    let job = "other-tune-2".to_owned();
+    assert_eq!(packages(&story), [(job, Approval::Approved)]);
+    story.check();
+}
+
+#[tokio::test]
 async fn an_event_that_sagemaker_does_not_show_yet_is_tried_again() {
     let mut story = Story::begin().await;
     tuning(&story, TUNING, JobStatus::InProgress, &[0.97], &[]);

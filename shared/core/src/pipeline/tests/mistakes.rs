@@ -362,7 +362,7 @@ fn a_text_in_the_wrong_form_is_shown_with_the_form() {
          |         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
     "###);
     insta::assert_snapshot!(broken("s3://fraud-smoke/request.csv", "https://fraud-smoke/request.csv"), @r###"
-    fraud.toml:41:10: stage[1].smoke[0]: is "https://fraud-smoke/request.csv"; expected s3://bucket/key, at most 1,024 characters
+    fraud.toml:41:10: stage[1].smoke[0]: is "https://fraud-smoke/request.csv"; expected s3://bucket/key, at most 1,024 characters, the bucket of 3 to 63 in lower case
       41 | smoke = ["https://fraud-smoke/request.csv"]
          |          ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
     "###);
