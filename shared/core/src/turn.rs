@@ -88,6 +88,9 @@ pub(crate) fn start_what_waits(case: &Case<'_>, decision: &mut Decision) {
                 decision.head.waiting.remove(&stage.name);
                 let why = note.tell.is_some().then(|| note.draft.why.clone());
                 decision.notes.push(*note);
+                if waiting.urgent {
+                    tell_of_rejected_champion(stage, waiting.candidate.version, decision);
+                }
                 if let Some(why) = why.filter(|_| !waiting.urgent) {
                     let end = "was not rolled out";
                     lost(&waiting.candidate, &stage.endpoint, end, &why, decision);
@@ -419,6 +422,34 @@ fn replace_rejected_champion(case: &Case<'_>, rollout: &Rollout, decision: &mut 
     );
     decision.notes.push(
         Note::new(What::RolledBack, line.clone(), serde_json::Value::Null)
+            .version(version)
+            .endpoint(&stage.endpoint)
+            .tell(
+                Severity::Action,
+                format!("{version} is Rejected and still serves {}", stage.endpoint),
+                vec![line],
+            ),
+    );
+}
+
+/// Who was to take the place of a rejected version can't: people are told that it serves on.
+fn tell_of_rejected_champion(stage: &Stage, refused: PackageVersion, decision: &mut Decision) {
+    let head = &decision.head;
+    let Some(champion) = head.champions.get(&stage.name) else {
+        return;
+    };
+    let version = champion.candidate.version;
+    let approval = head.approvals.get(&version).map(|(approval, _)| *approval);
+    if approval != Some(Approval::Rejected) {
+        return;
+    }
+    let line = format!(
+        "{version} was rejected and serves {} on, since {refused} can't take its place. Approve \
+         another version or delete the endpoint.",
+        stage.endpoint
+    );
+    decision.notes.push(
+        Note::new(What::StepHeld, line.clone(), serde_json::Value::Null)
             .version(version)
             .endpoint(&stage.endpoint)
             .tell(

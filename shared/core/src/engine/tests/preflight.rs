@@ -121,6 +121,23 @@ async fn an_artifact_that_was_written_again_after_it_was_registered_is_not_shipp
 }
 
 #[tokio::test]
+async fn people_are_told_that_a_rejected_version_serves_on_when_the_one_before_can_not_be_served() {
+    let mut story = Story::begin().await;
+    story.approve_second().await;
+    story.until_quiet().await;
+    assert_eq!(story.champion(), 2);
+    let uri = artifact_of(&story, 1);
+    put(&story.town, &uri, object("of somebody else", None));
+    story.town.set_approval(2, Approval::Rejected);
+    story.package(2).await;
+    story.until_quiet().await;
+    assert_eq!(story.champion(), 2);
+    let told = last_notice(&story, "v2 is Rejected and still serves fraud-prod").text();
+    assert!(told.contains("since v1 can't take its place"), "{told}");
+    story.check();
+}
+
+#[tokio::test]
 async fn what_others_registered_is_compared_with_what_it_was_when_it_was_approved() {
     let mut story = Story::begin().await;
     story.approve_second().await;
