@@ -40,7 +40,16 @@ fn is_decided_on(question: &Question, error: &WorldError, input: &Input<'_>) -> 
         return match input {
             Input::Event(event) => match event.kind {
                 Kind::Tick { .. } => true,
-                Kind::Housekeeping => is_aside || matches!(question, Question::Package { .. }),
+                // Ticks may be silent as well; then it is housekeeping that sees that nothing is seen.
+                Kind::Housekeeping => {
+                    is_aside
+                        || matches!(
+                            question,
+                            Question::Package { .. }
+                                | Question::Minutes { .. }
+                                | Question::Hours { .. }
+                        )
+                }
                 _ => false,
             },
             _ => false,

@@ -199,6 +199,30 @@ async fn a_rollout_whose_counts_do_not_come_for_an_hour_holds_and_people_are_tol
 }
 
 #[tokio::test]
+async fn housekeeping_tells_of_a_silence_when_ticks_are_silent_too() {
+    let mut story = Story::begin().await;
+    story.approve_second().await;
+    until(&mut story, |p| {
+        matches!(p, Phase::Step { since: Some(_), .. })
+    })
+    .await;
+    let before = phase(&story);
+    goes_silent(&story, "GetMetricData");
+    for _ in 0..4 {
+        for _ in 0..5 {
+            story.town.minute();
+        }
+        story.housekeeping().await;
+    }
+    assert_eq!(phase(&story), before, "moved on unseen");
+    assert_eq!(held(&story).len(), 1, "{:?}", held(&story));
+    answers_again(&story);
+    story.until_quiet().await;
+    assert_eq!(story.champion(), 2);
+    story.check();
+}
+
+#[tokio::test]
 async fn a_silence_of_some_minutes_is_told_to_nobody() {
     let mut story = Story::begin().await;
     story.approve_second().await;
