@@ -3,8 +3,6 @@
 //! An endpoint that Tidegate did not make is adopted as it is: what serves is the champion, and
 //! every setting is copied by the adapter from the config that serves.
 
-use std::collections::BTreeMap;
-
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -15,7 +13,7 @@ use crate::artifact::Artifact;
 use crate::audit::What;
 use crate::candidate::Candidate;
 use crate::decision::Note;
-use crate::event::{Approval, EndpointStatus};
+use crate::event::Approval;
 use crate::evidence::Counts;
 use crate::facts::{Facts, Known};
 use crate::head::{Champion, Waiting};
@@ -25,7 +23,14 @@ use crate::name::GroupName;
 use crate::notice::Severity;
 use crate::pipeline::Stage;
 use crate::preflight::{self, Cleared};
-use crate::world::{ConfigSpec, Effect, Endpoint, ModelSpec, Question, VariantSpec};
+use crate::world::{Effect, Question};
+
+mod calls;
+mod served;
+
+pub(super) use calls::champion_variant;
+use calls::first_calls;
+use served::{Served, serves_now};
 
 /// A package that was made or approved less than this ago may be shown as it was before: reads of
 /// `SageMaker` are consistent only in the end, and events' times are not exact.
@@ -375,86 +380,6 @@ fn is_unapproved(champion: Option<&Champion>, facts: &Facts) -> bool {
         .is_some_and(|p| p.approval != Approval::Approved)
 }
 
-/// What serves an endpoint now.
-enum Served {
-    Unknown,
-    Busy(String),
-    Unfit(String),
-    By(Incumbent, Option<String>),
-}
-
-fn serves_now(endpoint: &Endpoint, champion: Option<&Champion>, facts: &Facts) -> Served {
-    match endpoint.status {
-        EndpointStatus::InService => {}
-        EndpointStatus::Failed
-        | EndpointStatus::OutOfService
-        | EndpointStatus::UpdateRollbackFailed => {
-            return Served::Unfit(format!(
-                "The endpoint {} is {:?}{}. SageMaker allows nothing but deleting a failed \
-                 endpoint: delete it.",
-                endpoint.name,
-                endpoint.status,
-                endpoint
-                    .failure
-                    .as_deref()
-                    .map(|f| format!(" ({f})"))
-                    .unwrap_or_default()
-            ));
-        }
-        status => return Served::Busy(format!("The endpoint {} is {status:?}.", endpoint.name)),
-    }
-    let [variant] = endpoint.variants.as_slice() else {
-        return Served::Unfit(format!(
-            "The endpoint {} has {} variants; Tidegate rolls out to endpoints with one. Reduce it \
-             to the variant that should be the champion.",
-            endpoint.name,
-            endpoint.variants.len()
-        ));
-    };
-    if variant.serverless {
-        return Served::Unfit(format!(
-            "The endpoint {} is serverless: SageMaker allows a serverless endpoint one variant, so \
-             there can be no canary beside the champion.",
-            endpoint.name
-        ));
-    }
-    let config = match facts.config(&endpoint.config) {
-        Known::NotAsked => return Served::Unknown,
-        Known::Missing => {
-            return Served::Unfit(format!(
-                "The endpoint config {} that {} serves by was deleted, so its settings can't be \
-                 copied. Update the endpoint to a config that exists.",
-                endpoint.config, endpoint.name
-            ));
-        }
-        Known::Is(config) => config,
-    };
-    let Some((model, instance_type)) = config
-        .variants
-        .iter()
-        .find(|v| v.name == variant.name)
-        .and_then(|v| Some((v.model.clone()?, v.instance_type.clone())))
-    else {
-        return Served::Unfit(format!(
-            "The variant {} of {} has no model of its own (inference components): Tidegate rolls \
-             out models.",
-            variant.name, endpoint.name
-        ));
-    };
-    let ours = champion.filter(|c| c.config == endpoint.config);
-    Served::By(
-        Incumbent {
-            version: ours.map(|c| c.candidate.version),
-            config: endpoint.config.clone(),
-            variant: variant.name.clone(),
-            model,
-            count: variant.desired_count.max(variant.count).max(1),
-            ours: ours.is_some(),
-        },
-        instance_type,
-    )
-}
-
 pub(super) fn history(
     stage: &Stage,
     variant: &str,
@@ -492,116 +417,5 @@ fn free_name(name: &str, incumbent: Option<&Incumbent>) -> String {
     match incumbent {
         Some(incumbent) if incumbent.variant == name => format!("{name}-2"),
         _ => name.to_owned(),
-    }
-}
-
-fn first_calls(
-    rollout: &Rollout,
-    group: &GroupName,
-    applied: &AppliedPolicy,
-    instance_type: Option<&str>,
-) -> Vec<Effect> {
-    let serve = &applied.policy.serve;
-    let stage = &rollout.plan;
-    let tags: BTreeMap<String, String> = [
-        (
-            "tidegate:pipeline",
-            applied.policy.pipeline.name.to_string(),
-        ),
-        ("tidegate:version", rollout.candidate.version.0.to_string()),
-        ("tidegate:rollout", rollout.id.0.clone()),
-    ]
-    .map(|(k, v)| (k.to_owned(), v))
-    .into();
-    let model = Effect::CreateModel(Box::new(ModelSpec {
-        name: rollout.model.clone(),
-        package: rollout.candidate.package.clone(),
-        like: rollout
-            .incumbent
-            .as_ref()
-            .filter(|_| !Mutation::ForgetModelSettings.is_on())
-            .map(|i| i.model.clone()),
-        role: serve.role.clone(),
-        vpc: serve.vpc.clone(),
-        network_isolation: serve.network_isolation,
-        job: rollout
-            .candidate
-            .job
-            .as_deref()
-            .and_then(|job| crate::name::JobName::parse(job).ok()),
-        environment: serve.environment.clone(),
-        tags: tags.clone(),
-    }));
-    let floor = stage.instance.as_ref().map_or(1, |i| i.count);
-    let candidate = VariantSpec {
-        name: rollout.canary.clone(),
-        model: rollout.model.clone(),
-        like: rollout.incumbent.as_ref().map(|i| i.variant.clone()),
-        // The policy's type, if it differs from what serves.
-        instance: stage
-            .instance
-            .clone()
-            .filter(|i| instance_type != Some(i.kind.as_str())),
-        count: rollout
-            .incumbent
-            .as_ref()
-            .filter(|_| !Mutation::ResetCount.is_on())
-            .map_or(floor, |i| i.count.max(floor)),
-        weight: 100,
-        model_download_seconds: serve.model_download_seconds,
-        startup_seconds: serve.startup_seconds,
-    };
-    let (variants, like) = match &rollout.incumbent {
-        None => (vec![candidate], None),
-        Some(incumbent) if rollout.replaces => (vec![candidate], Some(incumbent.config.clone())),
-        Some(incumbent) => (
-            vec![
-                champion_variant(incumbent),
-                VariantSpec {
-                    weight: 0,
-                    ..candidate
-                },
-            ],
-            Some(incumbent.config.clone()),
-        ),
-    };
-    let config = Effect::CreateEndpointConfig(Box::new(ConfigSpec {
-        name: rollout.config.clone(),
-        like: like.filter(|_| !Mutation::ForgetSettings.is_on()),
-        variants,
-        capture: rollout.plan.capture.clone(),
-        tags: tags.clone(),
-    }));
-    let deploy = match &rollout.incumbent {
-        None => Effect::CreateEndpoint {
-            endpoint: rollout.endpoint.clone(),
-            config: rollout.config.clone(),
-            tags,
-        },
-        Some(_) => Effect::UpdateEndpoint {
-            endpoint: rollout.endpoint.clone(),
-            config: rollout.config.clone(),
-            retain: false,
-        },
-    };
-    let ticks = Effect::StartTicks {
-        group: group.clone(),
-        stage: rollout.stage.clone(),
-        rollout: rollout.id.clone(),
-    };
-    vec![ticks, model, config, deploy]
-}
-
-/// The champion beside the canary: all its settings and its present count.
-pub(super) fn champion_variant(incumbent: &Incumbent) -> VariantSpec {
-    VariantSpec {
-        name: incumbent.variant.clone(),
-        model: incumbent.model.clone(),
-        like: Some(incumbent.variant.clone()),
-        instance: None,
-        count: incumbent.count,
-        weight: 100,
-        model_download_seconds: None,
-        startup_seconds: None,
     }
 }
