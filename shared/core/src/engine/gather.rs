@@ -20,47 +20,32 @@ const TURNS: u32 = 6;
 const SKEW: SignedDuration = SignedDuration::from_mins(2);
 
 /// Whether a decision knows what to make of it that AWS does not answer. A rollout that can't be
-/// tried out or watched doesn't hang for ever untold; and while a tick goes without the answer, the
-/// next one is a minute away.
+/// tried out or watched doesn't hang for ever untold.
 fn is_decided_on(question: &Question, error: &WorldError, input: &Input<'_>) -> bool {
-    // Housekeeping asks these beside what a rollout needs.
-    let is_aside = matches!(
-        question,
+    let asked_by = match input {
+        Input::Event(event) => Some(&event.kind),
+        _ => None,
+    };
+    let is_passing = error.is_passing();
+    let is_housekeeping = matches!(asked_by, Some(Kind::Housekeeping));
+    match question {
+        // While a tick goes without an answer, the next one is a minute away.
+        _ if is_passing && matches!(asked_by, Some(Kind::Tick { .. })) => true,
+        // Housekeeping asks the first beside what a rollout needs. Where ticks get no counts either,
+        // it is housekeeping that sees that nothing is seen.
         Question::Execution { .. }
-            | Question::MonitoringSchedule(_)
-            | Question::Violations { .. }
-            | Question::Baselining { .. }
-    );
-    // Of housekeeping, retrainings and monitors ask for them.
-    let is_housekeeping =
-        matches!(input, Input::Event(event) if matches!(event.kind, Kind::Housekeeping));
-    let is_aside = is_aside
-        || is_housekeeping && matches!(question, Question::TrainingJob(_) | Question::TuningJob(_));
-    if error.is_passing() {
-        return match input {
-            Input::Event(event) => match event.kind {
-                Kind::Tick { .. } => true,
-                // Ticks may be silent as well; then it is housekeeping that sees that nothing is seen.
-                Kind::Housekeeping => {
-                    is_aside
-                        || matches!(
-                            question,
-                            Question::Package { .. }
-                                | Question::Minutes { .. }
-                                | Question::Hours { .. }
-                        )
-                }
-                _ => false,
-            },
-            _ => false,
-        };
+        | Question::MonitoringSchedule(_)
+        | Question::Violations { .. }
+        | Question::Baselining { .. }
+        | Question::Minutes { .. }
+        | Question::Hours { .. } => is_housekeeping || !is_passing,
+        // Of housekeeping, retrainings and monitors ask for them.
+        Question::TrainingJob(_) | Question::TuningJob(_) => is_housekeeping,
+        Question::Package { .. } => is_housekeeping && is_passing,
+        Question::Smoke { .. } => !is_passing,
+        Question::Object { .. } => error.kind == WorldErrorKind::Refused,
+        _ => false,
     }
-    is_aside
-        || matches!(
-            question,
-            Question::Smoke { .. } | Question::Minutes { .. } | Question::Hours { .. }
-        )
-        || matches!(question, Question::Object { .. }) && error.kind == WorldErrorKind::Refused
 }
 
 /// The training job whose record in the ledger an event is decided on: its own, or the best one of a
