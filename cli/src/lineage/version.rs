@@ -9,7 +9,9 @@ use tidegate_core::gate::Metrics;
 use tidegate_core::head::Champion;
 use tidegate_core::ledger::Ledger as _;
 use tidegate_core::name::{GroupName, JobName, PackageVersion};
-use tidegate_core::origin::{DATA_KEY, DATA_VERSION_KEY, FINDING_KEY, KMS_KEY, PARENT_KEY};
+use tidegate_core::origin::{
+    APPROVER_KEY, DATA_KEY, DATA_VERSION_KEY, FINDING_KEY, KMS_KEY, PARENT_KEY,
+};
 use tidegate_core::rollout::Rollout;
 use tidegate_core::world::{Answer, Package, Question, TrainingJob, World as _, WorldError};
 
@@ -248,18 +250,21 @@ impl Version {
     }
 }
 
-/// The package with who approved it. Where a life cycle is kept, who changed the package last is
-/// Tidegate, and the rollout knows better.
+/// The package with who approved it, as its metadata or a rollout say, since who changed it last may
+/// be Tidegate.
 fn approved_as(package: Package, newest: Option<&Rollout>) -> Package {
-    let is_approved = package.approval == tidegate_core::event::Approval::Approved;
-    let has_moved = package.origin.life_cycle.is_some();
-    match newest.map(|rollout| &rollout.candidate) {
-        Some(candidate) if is_approved && has_moved => Package {
-            modified_by: candidate.approved_by.clone(),
-            modified: candidate.approved_at,
-            ..package
-        },
-        _ => package,
+    if package.approval != tidegate_core::event::Approval::Approved {
+        return package;
+    }
+    let candidate = newest.map(|rollout| &rollout.candidate);
+    let said = package.metadata.get(APPROVER_KEY).cloned();
+    let has_moved = said.is_some() || package.origin.life_cycle.is_some();
+    let known = candidate.filter(|_| has_moved);
+    let rolled_out = known.and_then(|candidate| candidate.approved_by.clone());
+    Package {
+        modified: known.map_or(package.modified, |candidate| candidate.approved_at),
+        modified_by: rolled_out.or(said).or_else(|| package.modified_by.clone()),
+        ..package
     }
 }
 
@@ -422,5 +427,15 @@ mod tests {
         );
         assert_eq!(by(package(Some("QA/OnHold")), None), "tidegate");
         assert_eq!(by(package(None), Some(&rollout)), "tidegate");
+        let said = |by: &str| Package {
+            metadata: [(APPROVER_KEY.to_owned(), by.to_owned())].into(),
+            ..package(None)
+        };
+        assert_eq!(by(said("grace"), None), "grace");
+        assert_eq!(
+            by(said("grace"), Some(&rollout)),
+            "ada",
+            "the ledger goes first"
+        );
     }
 }

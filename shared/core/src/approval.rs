@@ -12,6 +12,7 @@ use crate::decision::{Decision, Note};
 use crate::event::Approval;
 use crate::facts::Known;
 use crate::head::Waiting;
+use crate::ledger::Lane;
 use crate::mutation::Mutation;
 use crate::name::{PackageVersion, StageName};
 use crate::notice::Severity;
@@ -102,7 +103,13 @@ pub(crate) fn decide(case: &Case<'_>, arn: &str, version: PackageVersion, decisi
     match package.approval {
         Approval::Approved => {
             decision.notes.push(seen(format!("{version} is Approved.")));
+            let is_by_gate = approver::is_by_gate(case, package, &decision.head);
+            let voters = decision.head.votes.get(&version).cloned();
             if approver::is_enough(case, package, decision) {
+                // An earlier approval that is still to be taken back is none of this one's business.
+                decision.cancelled.push(Lane::Version(version));
+                let voters = voters.unwrap_or_default();
+                record::approved(case, package, is_by_gate, voters, decision);
                 approved(case, package, decision);
             }
         }

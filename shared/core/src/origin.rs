@@ -34,6 +34,10 @@ pub const PARENT_KEY: &str = "tidegate:parent";
 /// The metadata key, and a training job's tag, of the finding that led to a retraining.
 pub const FINDING_KEY: &str = "tidegate:finding";
 
+/// The metadata key of who approved the version. Tidegate changes packages itself, so `LastModifiedBy`
+/// does not go on saying it.
+pub const APPROVER_KEY: &str = "tidegate:approved-by";
+
 /// The tag of a training job that names the commit it was trained from.
 const COMMIT_TAG: &str = "tidegate:commit";
 

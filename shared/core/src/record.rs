@@ -3,17 +3,19 @@
 //! Nothing waits for any of it, and none of it decides anything: where AWS refuses, the audit trail
 //! says so, and nobody is woken.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::candidate::Candidate;
 use crate::case::Case;
 use crate::decision::Decision;
 use crate::event::Approval;
 use crate::ledger::Lane;
 use crate::name::{GroupName, PackageVersion};
-use crate::origin::{self, DATA_KEY, DATA_VERSION_KEY};
+use crate::origin::{self, APPROVER_KEY, DATA_KEY, DATA_VERSION_KEY};
 use crate::retrain::{Ancestry, FINDING_KEY, PARENT_KEY};
 use crate::rollout::{Phase, Rollout};
 use crate::trace::{self, Deployment, MadeOf, Trace, Traced};
-use crate::world::{Annotation, Effect, LifeCycle, Package, PackageSpec, TrainingJob};
+use crate::world::{Annotation, Effect, LifeCycle, Package, PackageSpec, TIDEGATE, TrainingJob};
 
 /// The stage of the life cycle in which a version is until it rolls out.
 const DEVELOPMENT: &str = "Development";
@@ -116,6 +118,7 @@ pub(crate) fn ancestry(
         arn: package.arn.clone(),
         metadata: new.map(|(k, v)| (k.to_owned(), v.clone())).collect(),
         life_cycle: None,
+        approved_by: None,
     };
     if !annotation.metadata.is_empty() {
         let effect = Effect::Annotate(Box::new(annotation));
@@ -135,6 +138,42 @@ pub(crate) fn first_life_cycle(case: &Case<'_>, approval: Approval) -> Option<Li
         status: status.to_owned(),
         why: "the gate judged it".to_owned(),
     })
+}
+
+/// Says in the package who approved it; those who did before the last one are `voters`.
+pub(crate) fn approved(
+    case: &Case<'_>,
+    package: &Package,
+    is_by_gate: bool,
+    mut voters: BTreeSet<String>,
+    decision: &mut Decision,
+) {
+    if !case.policy().governance.approver || case.observes() {
+        return;
+    }
+    match package.modified_by.as_deref() {
+        _ if is_by_gate => voters = [TIDEGATE.to_owned()].into(),
+        // Somebody did, and what Tidegate wrote after it hides who.
+        None | Some(TIDEGATE) => return,
+        Some(who) => {
+            voters.insert(who.to_owned());
+        }
+    }
+    let by: Vec<String> = voters.into_iter().collect();
+    let by = by.join(" ");
+    if package.metadata.get(APPROVER_KEY) == Some(&by) {
+        return;
+    }
+    let annotation = Annotation {
+        arn: package.arn.clone(),
+        metadata: BTreeMap::new(),
+        life_cycle: None,
+        approved_by: Some(by),
+    };
+    let effect = Effect::Annotate(Box::new(annotation));
+    decision
+        .effects
+        .push((Lane::Record(package.version), effect));
 }
 
 /// A person rejected a version that never rolled out.
@@ -241,7 +280,8 @@ fn life_cycle(
     }
     let annotation = Annotation {
         arn: arn.to_owned(),
-        metadata: std::collections::BTreeMap::new(),
+        metadata: BTreeMap::new(),
+        approved_by: None,
         life_cycle: Some(LifeCycle {
             stage: stage.to_owned(),
             status: status.to_owned(),

@@ -19,11 +19,11 @@ use crate::ledger::{JobRecord, Lane};
 use crate::mutation::Mutation;
 use crate::name::{JobName, token};
 use crate::notice::Severity;
-use crate::origin::{self, ARTIFACT_KEY};
+use crate::origin::{self, APPROVER_KEY, ARTIFACT_KEY};
 use crate::record;
 use crate::retrain::{self, Ancestry, FINDING_KEY, Lost, PARENT_KEY};
 use crate::tuning;
-use crate::world::{Effect, Package, PackageSpec, Question, TrainingJob};
+use crate::world::{Effect, Package, PackageSpec, Question, TIDEGATE, TrainingJob};
 
 mod champion;
 mod observed;
@@ -382,6 +382,9 @@ fn metadata(
         Approval::Rejected => "failed",
     };
     pairs.insert("tidegate:gate".to_owned(), verdict.to_owned());
+    if approval == Approval::Approved && case.policy().governance.approver {
+        pairs.insert(APPROVER_KEY.to_owned(), TIDEGATE.to_owned());
+    }
     let tuning = job.tuning.as_ref();
     pairs.extend(tuning.map(|name| (TUNING_KEY.to_owned(), name.to_string())));
     if let Some(ancestry) = ancestry {

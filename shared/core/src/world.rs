@@ -671,6 +671,10 @@ pub struct Annotation {
     pub metadata: BTreeMap<String, String>,
     /// The life cycle to set.
     pub life_cycle: Option<LifeCycle>,
+    /// Who approved it, for [`APPROVER_KEY`](crate::origin::APPROVER_KEY): instead of what is there,
+    /// and only while the package is Approved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<String>,
 }
 
 /// How far a version is (`ModelLifeCycle`).

@@ -554,6 +554,7 @@ fn smoke(town: &mut Town, endpoint: &str, variant: &str, payloads: &[String]) ->
 fn perform(town: &mut Town, effect: &Effect) -> Result<Outcome, WorldError> {
     match effect {
         Effect::RegisterPackage(spec) => return Ok(town.register(spec)),
+        Effect::Annotate(wanted) => town.annotate(wanted)?,
         Effect::CreateModel(spec) => town.create_model(spec)?,
         Effect::DeleteModel { name } => town.delete_model(name),
         Effect::CreateEndpointConfig(spec) => town.create_config(spec)?,

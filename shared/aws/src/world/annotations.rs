@@ -5,9 +5,10 @@
 //! event and names its caller as the last who changed the package, so one that changes nothing is not
 //! sent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use aws_sdk_sagemaker::types::ModelLifeCycle;
+use aws_sdk_sagemaker::types::{ModelApprovalStatus, ModelLifeCycle};
+use tidegate_core::origin::APPROVER_KEY;
 use tidegate_core::world::{Annotation, LifeCycle, Outcome, WorldError};
 
 use super::AwsWorld;
@@ -26,11 +27,8 @@ impl AwsWorld {
         let asked = describe.model_package_name(&wanted.arn).send().await;
         let found = asked.map_err(failed("DescribeModelPackage"))?;
         let there = found.customer_metadata_properties.unwrap_or_default();
-        let room = MOST_PAIRS.saturating_sub(there.len());
-        let new: BTreeMap<String, String> = allowed_pairs(&wanted.metadata)
-            .filter(|(key, _)| !there.contains_key(key))
-            .take(room)
-            .collect();
+        let is_approved = found.model_approval_status == Some(ModelApprovalStatus::Approved);
+        let new = pairs(wanted, is_approved, &there);
         let now = found.model_life_cycle.as_ref();
         let wanted_cycle = wanted.life_cycle.as_ref();
         let cycle = wanted_cycle.filter(|wanted| is_ours(now) && !is_so(now, wanted));
@@ -47,6 +45,22 @@ impl AwsWorld {
             .map_err(failed(CALL))?;
         Ok(Outcome::Done)
     }
+}
+
+/// The pairs to write: who approved the package, and what is not there yet, as far as there is room.
+fn pairs(
+    wanted: &Annotation,
+    is_approved: bool,
+    there: &HashMap<String, String>,
+) -> BTreeMap<String, String> {
+    let approver = wanted.approved_by.iter().filter(|_| is_approved);
+    let approver = approver.map(|by| (APPROVER_KEY.to_owned(), by.clone()));
+    let approver: BTreeMap<String, String> = approver.collect();
+    let all = allowed_pairs(&approver).chain(allowed_pairs(&wanted.metadata));
+    let (known, mut new): (Vec<_>, Vec<_>) = all.partition(|(key, _)| there.contains_key(key));
+    new.truncate(MOST_PAIRS.saturating_sub(there.len()));
+    let is_newer = |(key, by): &(String, String)| key == APPROVER_KEY && there.get(key) != Some(by);
+    known.into_iter().filter(is_newer).chain(new).collect()
 }
 
 /// The life cycle as the SDK takes it.
@@ -73,6 +87,38 @@ fn is_so(now: Option<&ModelLifeCycle>, wanted: &LifeCycle) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_approver_stays_and_other_pairs_are_theirs() {
+        let of = |pairs: &[(&str, &str)]| -> HashMap<String, String> {
+            let owned = pairs
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+            owned.collect()
+        };
+        let wanted = Annotation {
+            arn: String::new(),
+            metadata: of(&[("tidegate:parent", "v2")]).into_iter().collect(),
+            life_cycle: None,
+            approved_by: Some("arn:aws:iam::123456789012:user/ada grace,".to_owned()),
+        };
+        let written = |is_approved, there: &[(&str, &str)]| {
+            let written = pairs(&wanted, is_approved, &of(there));
+            written.into_values().collect::<Vec<_>>().join(", ")
+        };
+        let people = "arn:aws:iam::123456789012:user/ada grace-";
+        assert_eq!(written(true, &[]), format!("{people}, v2"));
+        assert_eq!(written(false, &[]), "v2", "it is not Approved any more");
+        let there = [(APPROVER_KEY, "bob"), ("tidegate:parent", "v1")];
+        assert_eq!(written(true, &there), people);
+        assert_eq!(written(true, &[(APPROVER_KEY, people)]), "v2");
+        let full: Vec<String> = (0..50).map(|n| format!("k{n}")).collect();
+        let full: Vec<(&str, &str)> = full.iter().map(|k| (k.as_str(), "")).collect();
+        assert_eq!(written(true, &full), "");
+        let mut full = full;
+        full[0] = (APPROVER_KEY, "bob");
+        assert_eq!(written(true, &full), people);
+    }
 
     #[test]
     fn a_life_cycle_that_somebody_else_set_is_theirs() {

@@ -82,6 +82,7 @@ pub(crate) fn annotation(arn: &str) -> Effect {
     Effect::Annotate(Box::new(Annotation {
         arn: arn.to_owned(),
         metadata: pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+        approved_by: None,
         life_cycle: Some(LifeCycle {
             stage: "production".to_owned(),
             status: "InProgress".to_owned(),

@@ -78,6 +78,7 @@ async fn what_somebody_else_wrote_into_a_package_stays() {
         arn,
         metadata: BTreeMap::new(),
         life_cycle: None,
+        approved_by: None,
     };
     perform(&bench, Effect::Annotate(Box::new(nothing))).await;
     assert_eq!(bench.calls("UpdateModelPackage", "zzz"), 0);

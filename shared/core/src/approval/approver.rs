@@ -99,8 +99,9 @@ pub(crate) fn remember_trainer(case: &Case<'_>, job: &JobName, by: &str, decisio
 
 fn ruling(case: &Case<'_>, package: &Package, head: &mut Head) -> Ruling {
     let rule = &case.policy().approval;
-    // The gate's own approval, once, is no person's.
-    let by_gate = head.gated.remove(&package.version) || is_being_registered(case, package);
+    // Once: the next approval is a person's.
+    let by_gate = is_by_gate(case, package, head);
+    head.gated.remove(&package.version);
     if rule.are_anyone() || by_gate {
         return Ruling::Enough;
     }
@@ -132,6 +133,11 @@ fn ruling(case: &Case<'_>, package: &Package, head: &mut Head) -> Ruling {
     } else {
         Ruling::Counted { people }
     }
+}
+
+/// Whether this approval is the gate's own, and no person's.
+pub(super) fn is_by_gate(case: &Case<'_>, package: &Package, head: &Head) -> bool {
+    head.gated.contains(&package.version) || is_being_registered(case, package)
 }
 
 /// Whether the gate has this package registered as Approved right now: it may be there before that

@@ -133,7 +133,12 @@ impl Annotation {
     fn in_words(&self) -> String {
         let life_cycle = self.life_cycle.iter();
         let life_cycle = life_cycle.map(|l| format!("{}/{}", l.stage, l.status));
-        let all: Vec<String> = self.metadata.keys().cloned().chain(life_cycle).collect();
+        let approver = self
+            .approved_by
+            .as_ref()
+            .map(|by| format!("approved by {by}"));
+        let all = self.metadata.keys().cloned().chain(life_cycle);
+        let all: Vec<String> = all.chain(approver).collect();
         format!("UpdateModelPackage {}: {}", self.arn, all.join(", "))
     }
 }

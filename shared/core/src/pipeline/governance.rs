@@ -18,6 +18,8 @@ pub struct Governance {
     /// Whether data, code, job, package and deployments are associated in SageMaker's lineage, which
     /// Studio shows as a graph.
     pub lineage: bool,
+    /// Whether the package's metadata say who approved it.
+    pub approver: bool,
     /// Whether the package's life cycle says how far a version is.
     pub lifecycle: bool,
     /// What the model card of a package that Tidegate registers says. Without it there is no card.
@@ -29,6 +31,7 @@ impl Default for Governance {
     fn default() -> Self {
         Self {
             lineage: true,
+            approver: true,
             lifecycle: false,
             card: None,
         }

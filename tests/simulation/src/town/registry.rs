@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use tidegate_core::event::{Approval, EndpointStatus, JobStatus};
 use tidegate_core::name::{GroupName, JobName, PackageVersion};
-use tidegate_core::origin::Origin;
+use tidegate_core::origin::{APPROVER_KEY, Origin};
 use tidegate_core::world::{
-    Answer, ConfigSpec, ModelSpec, Outcome, Package, PackageSpec, TrainingJob, WorldError,
-    WorldErrorKind,
+    Annotation, Answer, ConfigSpec, ModelSpec, Outcome, Package, PackageSpec, TIDEGATE,
+    TrainingJob, WorldError, WorldErrorKind,
 };
 
 use super::{By, Town, time_of};
@@ -201,13 +201,39 @@ impl Town {
         package.approval = approval;
         package.approval_description = why.map(str::to_owned);
         package.modified = time_of(now);
-        package.modified_by = (by == By::People).then(|| "ada".to_owned());
+        let who = if by == By::People { "ada" } else { TIDEGATE };
+        package.modified_by = Some(who.to_owned());
         let line = format!(
             "{} {} is {approval:?} by {by:?}",
             package.group, package.version
         );
         self.say(|| format!("   {line}"));
         self.post_package(arn);
+        Ok(())
+    }
+
+    /// `UpdateModelPackage` of what is no approval.
+    pub(crate) fn annotate(&mut self, wanted: &Annotation) -> Result<(), WorldError> {
+        let now = self.now;
+        self.package_was(&wanted.arn);
+        let Some(found) = self.aws.packages.get_mut(&wanted.arn) else {
+            let why = format!("ModelPackage {} does not exist.", wanted.arn);
+            return Err(refusal(WorldErrorKind::Gone, "UpdateModelPackage", why));
+        };
+        let package = &mut found.package;
+        let before = package.metadata.clone();
+        package.metadata.extend(wanted.metadata.clone());
+        let is_approved = package.approval == Approval::Approved;
+        let by = wanted.approved_by.clone().filter(|_| is_approved);
+        package
+            .metadata
+            .extend(by.map(|by| (APPROVER_KEY.to_owned(), by)));
+        // What changes nothing is not sent.
+        if package.metadata != before {
+            package.modified = time_of(now);
+            package.modified_by = Some(TIDEGATE.to_owned());
+            self.post_package(&wanted.arn);
+        }
         Ok(())
     }
 

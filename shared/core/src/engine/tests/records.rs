@@ -7,8 +7,9 @@ use super::findings::found;
 use super::stories::{POLICY, Story};
 use crate::event::Approval;
 use crate::name::JobName;
+use crate::origin::APPROVER_KEY;
 use crate::pipeline;
-use crate::world::WorldErrorKind;
+use crate::world::{TIDEGATE, WorldErrorKind};
 
 async fn with(governance: &str) -> Story {
     let text = format!("{POLICY}\n[governance]\n{governance}\n");
@@ -257,4 +258,67 @@ async fn in_observe_mode_no_record_is_written() {
     // Nor was one asked for that the net then held back.
     let all = story.ledger.all_entries(&story.group);
     assert!(all.iter().all(|e| !e.body.contains("was asked for")));
+}
+
+fn approver(story: &Story, version: usize) -> Option<String> {
+    let state = story.town.0.lock().unwrap();
+    let metadata = &state.packages[version - 1].metadata;
+    metadata.get(APPROVER_KEY).cloned()
+}
+
+/// A person sets the approval of a version, and its event comes.
+async fn decides(story: &mut Story, approval: Approval, who: Option<&str>) {
+    story.town.set_approval(1, approval);
+    let who = who.map(str::to_owned);
+    story.town.0.lock().unwrap().packages[0].modified_by = who;
+    story.package(1).await;
+    story.until_quiet().await;
+}
+
+async fn waiting(lines: &str) -> Story {
+    let policy = POLICY.replace("approval = \"automatic\"", "approval = \"manual\"");
+    let text = format!("{policy}\n{lines}\n");
+    let mut story = Story::with(pipeline::parse(&text, "fraud.toml").unwrap()).await;
+    story.trained("train-1", 0.95).await;
+    story.package(1).await;
+    story
+}
+
+#[tokio::test]
+async fn the_package_says_who_approved_it() {
+    let mut story = waiting("").await;
+    assert_eq!(approver(&story, 1), None);
+    decides(&mut story, Approval::Approved, Some("ada")).await;
+    assert_eq!(approver(&story, 1).as_deref(), Some("ada"));
+    assert_eq!(story.champion(), 1);
+    // Withdrawn, and approved by somebody else.
+    decides(&mut story, Approval::PendingManualApproval, Some("ada")).await;
+    decides(&mut story, Approval::Approved, Some("grace")).await;
+    assert_eq!(approver(&story, 1).as_deref(), Some("grace"));
+    // One of whom SageMaker does not say who it was leaves no name, and takes none away.
+    decides(&mut story, Approval::PendingManualApproval, None).await;
+    decides(&mut story, Approval::Approved, None).await;
+    assert_eq!(approver(&story, 1).as_deref(), Some("grace"));
+    story.check();
+}
+
+#[tokio::test]
+async fn the_package_names_all_who_had_to_approve_it() {
+    let mut story = waiting("[approval]\npeople = 2").await;
+    decides(&mut story, Approval::Approved, Some("grace")).await;
+    assert_eq!(approver(&story, 1), None);
+    decides(&mut story, Approval::Approved, Some("ada")).await;
+    assert_eq!(approver(&story, 1).as_deref(), Some("ada grace"));
+    story.check();
+}
+
+#[tokio::test]
+async fn what_the_gate_approves_is_approved_by_tidegate() {
+    let mut story = Story::begin().await;
+    story.deploy_first().await;
+    assert_eq!(approver(&story, 1).as_deref(), Some(TIDEGATE));
+    let mut story = with("approver = false").await;
+    story.deploy_first().await;
+    assert_eq!(approver(&story, 1), None);
+    story.check();
 }

@@ -13,7 +13,7 @@ use crate::name::{
     EndpointName, GroupName, JobName, PackageVersion, RolloutId, ScheduleName, TuningName, token,
 };
 use crate::notice::Notice;
-use crate::origin::{DataSource, Origin};
+use crate::origin::{APPROVER_KEY, DataSource, Origin};
 use crate::trace::Trace;
 use crate::world::{
     Answer, BaselineSpec, ConfigSpec, ConfigVariant, Effect, Endpoint, EndpointConfig, Findings,
@@ -580,6 +580,10 @@ impl World for Town {
                 let is_it = |p: &&mut Package| p.arn == annotation.arn;
                 let package = state.packages.iter_mut().find(is_it).unwrap();
                 package.metadata.extend(annotation.metadata.clone());
+                let by = annotation.approved_by.clone();
+                let by = by.filter(|_| package.approval == Approval::Approved);
+                let pair = by.map(|by| (APPROVER_KEY.to_owned(), by));
+                package.metadata.extend(pair);
                 let life_cycle = annotation.life_cycle.iter();
                 let word = life_cycle
                     .map(|l| format!("{}/{}", l.stage, l.status))
