@@ -49,7 +49,7 @@ async fn fixture() -> Fixture {
         _moto: moto,
     };
     let row = |n: u32| {
-        let sex = if n % 4 == 0 { "f" } else { "m" };
+        let sex = if n.is_multiple_of(4) { "f" } else { "m" };
         format!("{},{sex},{}", u32::from(n % 50 > 20), n % 50 + 18)
     };
     let rows: Vec<String> = (0..200).map(row).collect();
@@ -111,11 +111,11 @@ fn monitor(kind: &str) -> Value {
     })
 }
 
-fn analysis() -> Option<AnalysisSpec> {
-    Some(AnalysisSpec {
+fn analysis() -> AnalysisSpec {
+    AnalysisSpec {
         template: TEMPLATE.to_owned(),
         model: "fraud-v7".to_owned(),
-    })
+    }
 }
 
 fn baseline(kind: &str) -> Effect {
@@ -124,7 +124,7 @@ fn baseline(kind: &str) -> Effect {
         monitor: serde_json::from_value(monitor(kind)).unwrap(),
         data: "s3://bucket/train/".to_owned(),
         output: "s3://bucket/monitors/baselines/one".to_owned(),
-        analysis: analysis(),
+        analysis: Some(analysis()),
         tags: BTreeMap::new(),
     }))
 }
@@ -139,7 +139,7 @@ fn set_up(kind: &str) -> Effect {
             statistics: None,
             config: Some(format!("s3://bucket/{}", config("monitor"))),
         },
-        analysis: analysis(),
+        analysis: Some(analysis()),
         tags: BTreeMap::new(),
     }))
 }

@@ -205,7 +205,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn monitor(kind: &str, more: Value) -> ModelMonitor {
+    fn monitor(kind: &str, more: &Value) -> ModelMonitor {
         let mut keys = json!({
             "kind": kind, "role": "r", "image": "clarify", "to": "s3://b/m/",
             "baseline": { "data": "s3://b/train/" },
@@ -233,14 +233,14 @@ mod tests {
         })
     }
 
-    fn made(kind: &str, more: Value, template: &Value) -> Configs {
+    fn made(kind: &str, more: &Value, template: &Value) -> Configs {
         configs(&template.to_string(), &monitor(kind, more), "fraud-v7").unwrap()
     }
 
     #[test]
     fn attribution_is_explained_with_the_model_that_serves_and_without_the_label() {
         let said = json!({ "probability": "0" });
-        let made = made("attribution", said, &template());
+        let made = made("attribution", &said, &template());
         let shap = &template()["methods"]["shap"];
         assert_eq!(
             made.monitor,
@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn bias_is_measured_with_the_model_once_and_then_on_what_was_captured() {
         let said = json!({ "inference": "said", "threshold": 0.7 });
-        let made = made("bias", said, &template());
+        let made = made("bias", &said, &template());
         assert_eq!(
             made.monitor,
             json!({
@@ -286,7 +286,7 @@ mod tests {
     #[test]
     fn what_a_template_leaves_out_is_filled_in() {
         let bare = json!({ "label": "y", "facet": [{ "name_or_index": "sex" }] });
-        let job = made("bias", json!({ "instance": "ml.m5.large" }), &bare).baselining;
+        let job = made("bias", &json!({ "instance": "ml.m5.large" }), &bare).baselining;
         assert_eq!(
             job["methods"],
             json!({
@@ -304,12 +304,12 @@ mod tests {
         // Whose answers lie beside the data needs no model.
         let mut answered = bare;
         answered["predicted_label_dataset_uri"] = json!("s3://b/answers/");
-        let job = made("bias", json!({}), &answered).baselining;
+        let job = made("bias", &json!({}), &answered).baselining;
         assert_eq!(job.get("predictor"), None);
         // A label may be a column's number.
         let mut numbered = template();
         numbered["label"] = json!(0);
-        let made = made("attribution", json!({}), &numbered);
+        let made = made("attribution", &json!({}), &numbered);
         assert_eq!(made.monitor["headers"], json!(["sex", "age"]));
     }
 
@@ -327,7 +327,7 @@ mod tests {
                 "names an endpoint",
             ),
         ] {
-            let error = configs(text, &monitor(kind, json!({})), "m").unwrap_err();
+            let error = configs(text, &monitor(kind, &json!({})), "m").unwrap_err();
             assert!(error.contains(why), "{text}: {error}");
         }
     }
@@ -336,7 +336,7 @@ mod tests {
     fn each_monitor_has_its_own_place() {
         let name = ScheduleName::parse("tidegate-e-bias-v1-00").unwrap();
         assert_eq!(
-            place(&monitor("bias", json!({})), &name, Use::Monitor),
+            place(&monitor("bias", &json!({})), &name, Use::Monitor),
             "s3://b/m/configs/tidegate-e-bias-v1-00/monitor/analysis_config.json"
         );
     }
