@@ -166,7 +166,7 @@ async fn is_triaged(book: &mut Book) -> Result<()> {
         })
         .await?;
     ensure!(
-        started.why.contains("feature attribution shifted"),
+        started.why.contains("label0 (Feature attribution drift"),
         "the retraining starts because {}",
         started.why
     );
@@ -175,7 +175,11 @@ async fn is_triaged(book: &mut Book) -> Result<()> {
     let told = book.told_of(CLARIFIED);
     let bias = told.iter().find(|told| told.subject.contains("Bias on"));
     let bias = bias.with_context(|| format!("nobody was told of bias, but {told:#?}"))?;
-    ensure!(bias.text.contains("sex"), "of bias is told: {}", bias.text);
+    ensure!(
+        bias.text.contains("3 bias metrics are worse: sex=f (DPL: "),
+        "of bias is told: {}",
+        bias.text
+    );
     let all = written(&book.world, CLARIFIED, What::RetrainingStarted).await?;
     ensure!(all.len() == 1, "bias is told alone, not retrained");
     Ok(())
