@@ -26,7 +26,7 @@ NEEDED = frozenset(
     events:PutEvents
     iam:PassRole
     kms:Decrypt kms:Encrypt kms:GenerateDataKey*
-    s3:GetObject s3:ListBucket
+    s3:GetObject s3:ListBucket s3:PutObject
     sagemaker:AddAssociation sagemaker:AddTags sagemaker:CreateAction sagemaker:CreateArtifact
     sagemaker:CreateContext sagemaker:CreateEndpoint sagemaker:CreateEndpointConfig
     sagemaker:CreateHyperParameterTuningJob sagemaker:DescribeHyperParameterTuningJob

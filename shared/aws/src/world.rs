@@ -10,6 +10,7 @@ use tidegate_core::world::{Answer, Effect, Outcome, Question, World, WorldError}
 
 use crate::config::{Clients, Settings};
 
+mod analysis;
 mod anchors;
 mod annotations;
 mod artifacts;

@@ -102,6 +102,7 @@ fn set_up(more: &Value) -> Effect {
             statistics: uri("statistics"),
             config: uri("analysis_config"),
         },
+        analysis: None,
         tags: BTreeMap::from([("tidegate:monitor".to_owned(), name().to_string())]),
     }))
 }
@@ -198,6 +199,7 @@ fn baseline(data: &str, more: &Value) -> Effect {
         monitor: monitor(more),
         data: data.to_owned(),
         output: "s3://bucket/monitors/baselines/one".to_owned(),
+        analysis: None,
         tags: BTreeMap::new(),
     }))
 }

@@ -98,7 +98,7 @@ impl FindingKind {
                 "feature has missing or unknown values",
                 "features have missing or unknown values",
             ),
-            Self::Bias => ("facet is treated unequally", "facets are treated unequally"),
+            Self::Bias => ("bias metric is worse", "bias metrics are worse"),
             Self::Attribution => (
                 "label's feature attribution shifted",
                 "labels' feature attributions shifted",
@@ -262,10 +262,7 @@ mod tests {
             .collect();
         let found = findings(many);
         let said = &in_words(&by_kind(&found))[0];
-        assert!(
-            said.starts_with("9 facets are treated unequally: f0 ("),
-            "{said}"
-        );
+        assert!(said.starts_with("9 bias metrics are worse: f0 ("), "{said}");
         assert!(said.ends_with("f4 (bias_drift_check) and 4 more"), "{said}");
     }
 

@@ -17,6 +17,7 @@ use crate::head::Head;
 use crate::name::{EndpointName, GroupName, PackageVersion, ScheduleName, hex};
 use crate::pipeline::{ModelMonitor, MonitorKind, Policy, Stage};
 
+pub mod analysis;
 mod baseline;
 mod follow;
 mod settle;
@@ -180,6 +181,8 @@ struct Wanted<'a> {
     version: PackageVersion,
     package: String,
     job: Option<String>,
+    /// The model that serves.
+    model: String,
     /// Whether two versions serve, or soon will.
     is_mixed: bool,
 }
@@ -205,6 +208,7 @@ fn wanted<'a>(case: &Case<'a>, head: &Head) -> Vec<Wanted<'a>> {
                 version: candidate.version,
                 package: candidate.package.clone(),
                 job: candidate.job.clone(),
+                model: champion.model.clone(),
                 is_mixed: head.rollouts.contains_key(&stage.name),
             });
         }

@@ -28,7 +28,7 @@ use crate::trace::Trace;
 mod monitors;
 mod tuning;
 
-pub use monitors::{BaselineFiles, BaselineSpec, MonitorSpec};
+pub use monitors::{AnalysisSpec, BaselineFiles, BaselineSpec, MonitorSpec};
 pub use tuning::{BestJob, TuningClone, TuningJob, TuningLike};
 
 /// The outside.

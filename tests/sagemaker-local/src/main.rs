@@ -54,6 +54,7 @@ mod sagemaker;
 mod schedules;
 mod script;
 mod server;
+mod shadow;
 mod shapes;
 mod statistics;
 mod storage;

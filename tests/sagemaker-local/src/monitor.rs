@@ -2,7 +2,8 @@
 //! in what an endpoint captured.
 //!
 //! `definition.rs`, `schedule.rs` and `execution.rs` are the API and what happens when;
-//! `analyzer.rs` stands for AWS's container, and the files below it for what that computes.
+//! `analyzer.rs` and `clarify.rs` stand for AWS's containers, and the files below them for what those
+//! compute.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -13,8 +14,11 @@ use crate::moment::Span;
 use crate::resource::Resource;
 
 pub(crate) mod analyzer;
+mod attribution;
 mod batch;
+mod bias;
 pub(crate) mod checks;
+pub(crate) mod clarify;
 mod constraints;
 pub(crate) mod definition;
 pub(crate) mod execution;
@@ -22,7 +26,7 @@ mod quality;
 pub(crate) mod schedule;
 mod sketch;
 mod statistics;
-mod table;
+pub(crate) mod table;
 mod timing;
 
 /// Executions kept, of all schedules together.

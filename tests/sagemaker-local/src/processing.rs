@@ -1,5 +1,6 @@
-//! Processing jobs: what the API says and refuses. The one image that runs here is Model Monitor's
-//! analyzer; what it does is in `monitor/analyzer.rs`, and when in `processing_run.rs`.
+//! Processing jobs: what the API says and refuses. The images that run here are Model Monitor's
+//! analyzer and Clarify's; what they do is in `monitor/analyzer.rs` and `monitor/clarify.rs`, and when
+//! in `processing_run.rs`.
 
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
@@ -17,6 +18,8 @@ use crate::world::World;
 
 /// The repository of Model Monitor's own container.
 const ANALYZER: &str = "sagemaker-model-monitor-analyzer";
+/// The repository of Clarify's.
+const CLARIFY: &str = "sagemaker-clarify-processing";
 /// AWS cuts exit messages and failure reasons here.
 const LONGEST_REASON: usize = 1024;
 
@@ -138,13 +141,17 @@ impl Job {
 
 /// Whether an image is the analyzer, of any region's registry.
 pub(crate) fn is_analyzer(image: &str) -> bool {
-    let name = image.rsplit('/').next().unwrap_or(image);
-    name.split(['@', ':']).next() == Some(ANALYZER)
+    repository(image) == ANALYZER
 }
 
-/// Why an image can't run.
-pub(crate) fn refusal(image: &str) -> String {
-    format!("the processing image {image}; {ANALYZER} is")
+/// Whether an image is Clarify's, of any region's registry.
+pub(crate) fn is_clarify(image: &str) -> bool {
+    repository(image) == CLARIFY
+}
+
+fn repository(image: &str) -> &str {
+    let name = image.rsplit('/').next().unwrap_or(image);
+    name.split(['@', ':']).next().unwrap_or(name)
 }
 
 pub(crate) fn create(call: &Call, world: &mut World, input: &Value) -> Result<Value, ApiError> {
@@ -155,8 +162,9 @@ pub(crate) fn create(call: &Call, world: &mut World, input: &Value) -> Result<Va
         ));
     }
     let image = required(&input["AppSpecification"], "ImageUri");
-    if !is_analyzer(&image) {
-        return Err(ApiError::unsupported(&refusal(&image)));
+    if !is_analyzer(&image) && !is_clarify(&image) {
+        let why = format!("the processing image {image}; {ANALYZER} and {CLARIFY} are");
+        return Err(ApiError::unsupported(&why));
     }
     let job = Job::new(
         &name,

@@ -11,9 +11,10 @@ use tokio::sync::watch;
 use crate::app::{App, Working};
 use crate::cloudwatch;
 use crate::events;
+use crate::json::required;
 use crate::moment::Span;
-use crate::monitor::analyzer;
-use crate::processing::Outcome;
+use crate::monitor::{analyzer, clarify};
+use crate::processing::{self, Outcome};
 
 /// Until the container runs.
 const START: Span = Span::seconds(120);
@@ -77,7 +78,9 @@ async fn waited(
 }
 
 async fn work(app: &Arc<App>, name: &str, body: &Value) -> Outcome {
+    let image = required(&body["AppSpecification"], "ImageUri");
     let analyzed = match app.aws() {
+        Ok(_) if processing::is_clarify(&image) => clarify::analyze(app, name, body).await,
         Ok(aws) => analyzer::analyze(&aws.s3, body).await,
         Err(error) => Err(format!("{error:#}")),
     };

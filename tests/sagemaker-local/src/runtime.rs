@@ -7,7 +7,8 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
-use rand::RngExt as _;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 
 use crate::app::App;
 use crate::arn;
@@ -231,6 +232,38 @@ pub(crate) fn scripted_answer(
     (raw.content_type, raw.body)
 }
 
+/// What a fleet answers by itself, without an endpoint: nothing is counted or captured.
+///
+/// # Errors
+/// The model's answer, if it is none of 2xx.
+pub(crate) async fn ask(app: &App, fleet: &Arc<Fleet>, request: &Request) -> Result<Bytes, String> {
+    let scripted = match &fleet.backend {
+        Backend::Scripted(script) => {
+            let mut own = fleet
+                .script_rng
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let rng = own.get_or_insert_with(|| StdRng::seed_from_u64(0));
+            Some(script.draw(rng, 0.0))
+        }
+        _ => None,
+    };
+    let route = Route {
+        variant: fleet.variant.clone(),
+        fleet: fleet.clone(),
+        scripted,
+    };
+    let raw = match scripted {
+        Some(scripted) => from_script(&route, scripted, request),
+        None => through_servers(app, &route, request).await,
+    };
+    if Outcome::of(raw.status) == Outcome::Success {
+        return Ok(raw.body);
+    }
+    let said = String::from_utf8_lossy(&raw.body).into_owned();
+    Err(format!("the model answered {}: {said}", raw.status))
+}
+
 struct Raw {
     /// 0 for no answer.
     status: u16,
@@ -258,10 +291,15 @@ fn from_script(route: &Route, scripted: Scripted, request: &Request) -> Raw {
         .accept
         .clone()
         .filter(|accept| !accept.contains('*'));
+    let usual = match &route.fleet.backend {
+        Backend::Scripted(script) if script.logistic.is_some() => "text/csv",
+        _ => "application/json",
+    };
     let body = match (scripted.status, &route.fleet.backend) {
-        (200, Backend::Scripted(script)) => match &script.answer {
-            Some(answer) => Bytes::from(answer.to_string()),
-            None => request.body.clone(),
+        (200, Backend::Scripted(script)) => match (&script.logistic, &script.answer) {
+            (Some(model), _) => Bytes::from(model.answer(&String::from_utf8_lossy(&request.body))),
+            (None, Some(answer)) => Bytes::from(answer.to_string()),
+            (None, None) => request.body.clone(),
         },
         (0, _) => Bytes::from_static(
             b"An error occurred while handling request as the model process exited.",
@@ -271,7 +309,7 @@ fn from_script(route: &Route, scripted: Scripted, request: &Request) -> Raw {
     };
     Raw {
         status: scripted.status,
-        content_type: content_type.unwrap_or_else(|| "application/json".to_owned()),
+        content_type: content_type.unwrap_or_else(|| usual.to_owned()),
         custom_attributes: None,
         body,
         model_time: Duration::ZERO,

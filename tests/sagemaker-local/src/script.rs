@@ -25,8 +25,34 @@ pub(crate) struct Script {
     pub(crate) start_seconds: Option<f64>,
     /// The body of an answer; the request's own body if not given.
     pub(crate) answer: Option<Value>,
+    /// Answers each row of CSV with a probability instead.
+    pub(crate) logistic: Option<Logistic>,
     /// Errors begin this many minutes after the variant came into service.
     pub(crate) errors_from_minute: Option<f64>,
+}
+
+/// A logistic regression, as a model that looks at what it is asked.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Logistic {
+    pub(crate) bias: f64,
+    /// By column; what is no number counts nothing.
+    pub(crate) weights: Vec<f64>,
+}
+
+impl Logistic {
+    /// A probability for each row of CSV.
+    pub(crate) fn answer(&self, rows: &str) -> String {
+        let probability = |row: &str| {
+            let cells = row
+                .split(',')
+                .map(|cell| cell.trim().parse().unwrap_or(0.0));
+            let sum: f64 = cells.zip(&self.weights).map(|(x, w): (f64, _)| x * w).sum();
+            (1.0 / (1.0 + (-self.bias - sum).exp())).to_string()
+        };
+        let rows = rows.lines().filter(|row| !row.trim().is_empty());
+        rows.map(probability).collect::<Vec<_>>().join("\n")
+    }
 }
 
 /// A log-normal distribution of latencies.
@@ -49,6 +75,7 @@ impl Default for Script {
             fail_ping: false,
             start_seconds: None,
             answer: None,
+            logistic: None,
             errors_from_minute: None,
         }
     }
@@ -142,6 +169,15 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(7);
         assert_eq!(script.draw(&mut rng, 4.9).status, 200);
         assert_eq!(script.draw(&mut rng, 5.0).status, 500);
+    }
+
+    #[test]
+    fn a_logistic_regression_answers_each_row() {
+        let model = Logistic {
+            bias: 1.0,
+            weights: vec![2.0, -1.0],
+        };
+        assert_eq!(model.answer("1,3\n-0.5,x\n"), "0.5\n0.5");
     }
 
     #[test]

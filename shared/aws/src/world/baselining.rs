@@ -1,8 +1,10 @@
 //! Baselining jobs: Model Monitor's own container looks at training data and writes
-//! `statistics.json` and `constraints.json`.
+//! `statistics.json` and `constraints.json`; Clarify's looks at it by an analysis config and writes
+//! `analysis.json`.
 //!
-//! Sources: "Create a Baseline" and "Container contract inputs" in the SageMaker developer guide. A
-//! processing job can't be deleted, so its name is taken for ever: one that is there is used.
+//! Sources: "Create a Baseline", "Container contract inputs" and "Configure a SageMaker Clarify
+//! Processing Job" in the SageMaker developer guide. A processing job can't be deleted, so its name
+//! is taken for ever: one that is there is used.
 
 use aws_sdk_sagemaker::operation::describe_processing_job::DescribeProcessingJobOutput;
 use aws_sdk_sagemaker::types::{
@@ -11,6 +13,7 @@ use aws_sdk_sagemaker::types::{
     ProcessingS3DataDistributionType, ProcessingS3DataType, ProcessingS3Input,
     ProcessingS3InputMode, ProcessingS3Output, ProcessingS3UploadMode, ProcessingStoppingCondition,
 };
+use tidegate_core::monitors::analysis::{Use, place};
 use tidegate_core::name::ScheduleName;
 use tidegate_core::pipeline::{Baseline, DataFormat, MonitorKind};
 use tidegate_core::world::{Answer, BaselineSpec, Outcome, PipelineRun, RunStatus, WorldError};
@@ -22,6 +25,8 @@ use crate::error::{cut, failed, refused};
 
 const CREATE: &str = "CreateProcessingJob";
 const DESCRIBE: &str = "DescribeProcessingJob";
+const CLARIFY_DATA: &str = "/opt/ml/processing/input/data";
+const CLARIFY_CONFIG: &str = "/opt/ml/processing/input/config";
 const DATA: &str = "/opt/ml/processing/input/baseline_dataset_input";
 /// Of a reason, bytes.
 const LONGEST_TEXT: usize = 500;
@@ -32,6 +37,9 @@ impl AwsWorld {
         spec: &BaselineSpec,
     ) -> Result<Outcome, WorldError> {
         let monitor = &spec.monitor;
+        if let Some(analysis) = &spec.analysis {
+            self.ensure_configs(monitor, &spec.name, analysis).await?;
+        }
         let cluster = ProcessingClusterConfig::builder()
             .instance_count(1)
             .instance_type(ProcessingInstanceType::from(monitor.instance.as_str()))
@@ -46,7 +54,7 @@ impl AwsWorld {
             .sagemaker
             .create_processing_job()
             .processing_job_name(spec.name.as_str())
-            .processing_inputs(input(spec))
+            .set_processing_inputs(Some(inputs(spec)))
             .processing_output_config(output(spec))
             .processing_resources(resources.build())
             .stopping_condition(stopping.build())
@@ -67,12 +75,11 @@ impl AwsWorld {
     /// The job of this name, which is there already, if it looks at the same data.
     async fn is_the_baselining(&self, spec: &BaselineSpec) -> Result<Outcome, WorldError> {
         let there = self.processing_job(&spec.name).await?;
-        let data = there.as_ref().and_then(|job| {
-            job.processing_inputs()
-                .iter()
-                .find_map(|i| i.s3_input()?.s3_uri())
+        let looks_at_it = there.as_ref().is_some_and(|job| {
+            let mut uris = job.processing_inputs().iter();
+            uris.any(|i| i.s3_input().and_then(|s3| s3.s3_uri()) == Some(spec.data.as_str()))
         });
-        if data == Some(spec.data.as_str()) {
+        if looks_at_it {
             return Ok(Outcome::Done);
         }
         Err(refused(
@@ -116,15 +123,27 @@ impl AwsWorld {
     }
 }
 
-fn input(spec: &BaselineSpec) -> ProcessingInput {
+/// The data; for Clarify also what it is to do, by the names that it knows them by.
+fn inputs(spec: &BaselineSpec) -> Vec<ProcessingInput> {
+    if !spec.monitor.kind.takes_config() {
+        return vec![input("baseline_dataset_input", &spec.data, DATA)];
+    }
+    let config = place(&spec.monitor, &spec.name, Use::Baselining);
+    vec![
+        input("dataset", &spec.data, CLARIFY_DATA),
+        input("analysis_config", &config, CLARIFY_CONFIG),
+    ]
+}
+
+fn input(name: &str, uri: &str, path: &str) -> ProcessingInput {
     let s3 = ProcessingS3Input::builder()
-        .s3_uri(&spec.data)
-        .local_path(DATA)
+        .s3_uri(uri)
+        .local_path(path)
         .s3_data_type(ProcessingS3DataType::S3Prefix)
         .s3_input_mode(ProcessingS3InputMode::File)
         .s3_data_distribution_type(ProcessingS3DataDistributionType::Fullyreplicated);
     ProcessingInput::builder()
-        .input_name("baseline_dataset_input")
+        .input_name(name)
         .s3_input(s3.build())
         .build()
 }
@@ -134,8 +153,13 @@ fn output(spec: &BaselineSpec) -> ProcessingOutputConfig {
         .s3_uri(&spec.output)
         .local_path(OUTPUT)
         .s3_upload_mode(ProcessingS3UploadMode::EndOfJob);
+    let name = if spec.monitor.kind.takes_config() {
+        "analysis_result"
+    } else {
+        "monitoring_output"
+    };
     let output = ProcessingOutput::builder()
-        .output_name("monitoring_output")
+        .output_name(name)
         .s3_output(s3.build());
     ProcessingOutputConfig::builder()
         .outputs(output.build())
@@ -143,8 +167,11 @@ fn output(spec: &BaselineSpec) -> ProcessingOutputConfig {
         .build()
 }
 
-/// What the container is told.
+/// What Model Monitor's container is told; Clarify's reads its config.
 fn environment(spec: &BaselineSpec) -> Vec<(&'static str, String)> {
+    if spec.monitor.kind.takes_config() {
+        return Vec::new();
+    }
     let baseline = spec.monitor.baseline.as_ref();
     let format = match baseline.map(|b| b.format).unwrap_or_default() {
         DataFormat::Csv => r#"{"csv":{"header":false,"output_columns_position":"START"}}"#,

@@ -161,18 +161,26 @@ fn read(text: &str) -> Result<Vec<Violation>, String> {
 }
 
 fn violation(line: &Value) -> Violation {
-    let first = |names: &[&str]| {
-        let text = names
-            .iter()
-            .find_map(|name| line.get(name)?.as_str())
-            .unwrap_or_default();
-        cut(text, LONGEST_TEXT).to_owned()
-    };
+    let text = |name: &str| line.get(name).and_then(Value::as_str);
+    let short = |text: &str| cut(text, LONGEST_TEXT).to_owned();
+    let description = text("description").unwrap_or_default();
+    let check = short(text("constraint_check_type").unwrap_or_default());
+    // Of bias a line is one metric of one group.
+    if let Some(facet) = text("facet") {
+        let group = text("facet_value").map(|value| format!("{facet}={value}"));
+        let said = text("metric_name").map(|metric| format!("{metric}: {description}"));
+        return Violation {
+            feature: short(group.as_deref().unwrap_or(facet)),
+            check,
+            description: short(said.as_deref().unwrap_or(description)),
+        };
+    }
+    // Data quality, feature attribution drift, model quality.
+    let names = ["feature_name", "label", "metric_name"];
     Violation {
-        // Data quality, model quality, bias drift, feature attribution drift.
-        feature: first(&["feature_name", "metric_name", "facet", "label"]),
-        check: first(&["constraint_check_type"]),
-        description: first(&["description"]),
+        feature: short(names.into_iter().find_map(text).unwrap_or_default()),
+        check,
+        description: short(description),
     }
 }
 
@@ -188,10 +196,15 @@ mod tests {
         let text = r#"{"violations":[
             {"feature_name":"amount","constraint_check_type":"baseline_drift_check","description":"distance: 0.4 exceeds threshold: 0.1"},
             {"metric_name":"precision","constraint_check_type":"LessThanThreshold","description":"0.6 < 0.9"},
+            {"facet":"sex","facet_value":"f","metric_name":"DPPL","constraint_check_type":"bias_drift_check","description":"0.7 is worse than 0.4"},
+            {"label":"label0","metric_name":"shap","constraint_check_type":"feature_attribution_drift_check","description":"0.6 exceeds threshold 0.9"},
             7
         ],"more":1}"#;
         let found = read(text).unwrap();
-        assert_eq!(found.len(), 3);
+        assert_eq!(found.len(), 5);
+        assert_eq!(found[2].feature, "sex=f");
+        assert_eq!(found[2].description, "DPPL: 0.7 is worse than 0.4");
+        assert_eq!(found[3].feature, "label0");
         assert_eq!(found[0].feature, "amount");
         assert_eq!(found[1].feature, "precision");
         assert_eq!(found[1].check, "LessThanThreshold");

@@ -36,6 +36,7 @@ pub(crate) fn baseline(word: &str, data: &str) -> Effect {
         monitor: policy(),
         data: format!("s3://bucket/{data}/"),
         output: format!("{TO}/baselines/{word}"),
+        analysis: None,
         tags: [("tidegate:monitor".to_owned(), word.to_owned())].into(),
     }))
 }
@@ -46,6 +47,7 @@ pub(crate) fn set_up(word: &str) -> Effect {
         endpoint: EndpointName::parse(word).unwrap(),
         monitor: policy(),
         baseline: BaselineFiles::default(),
+        analysis: None,
         tags: [("tidegate:monitor".to_owned(), word.to_owned())].into(),
     }))
 }

@@ -1,21 +1,23 @@
 //! What a monitor compares with: the package's own drift baselines, else what the policy names, else
-//! what a baselining job makes of data.
+//! what a baselining job makes of data. For bias and attribution the job is Clarify's, whose config
+//! is made of the package's or the policy's (`analysis.rs`).
 
 use super::Wanted;
 use crate::case::Case;
 use crate::facts::Known;
+use crate::monitors::analysis::{self, Use};
 use crate::name::JobName;
 use crate::pipeline::MonitorKind;
-use crate::world::{BaselineFiles, Question};
+use crate::world::{AnalysisSpec, BaselineFiles, Question};
 
 /// Where a baseline is.
 pub(super) enum Source {
     /// Facts are missing.
     Unknown,
-    /// It is there, from here.
-    Files(BaselineFiles, String),
-    /// It has to be made of this data.
-    Data(String),
+    /// It is there, from here; Clarify's config is made of that template.
+    Files(BaselineFiles, Option<AnalysisSpec>, String),
+    /// It has to be made of this data, with Clarify by that template.
+    Data(String, Option<AnalysisSpec>),
     /// There is none, for this reason.
     None(String),
 }
@@ -29,6 +31,36 @@ pub(super) fn needs(wanted: &Wanted<'_>) -> Vec<Question> {
         questions.extend(job(wanted).map(Question::TrainingJob));
     }
     questions
+}
+
+/// The folder of the baseline that is made.
+pub(super) fn output(wanted: &Wanted<'_>) -> String {
+    let to = wanted.monitor.to.trim_end_matches('/');
+    format!("{to}/baselines/{}", wanted.name)
+}
+
+/// What a baselining job has made.
+pub(super) fn made(wanted: &Wanted<'_>) -> BaselineFiles {
+    let folder = output(wanted);
+    let file = |name: &str| Some(format!("{folder}/{name}"));
+    if wanted.monitor.kind.takes_config() {
+        return BaselineFiles {
+            constraints: file("analysis.json"),
+            statistics: None,
+            config: config_of(wanted),
+        };
+    }
+    BaselineFiles {
+        constraints: file("constraints.json"),
+        statistics: file("statistics.json"),
+        config: None,
+    }
+}
+
+/// Where the monitor's own analysis config is.
+fn config_of(wanted: &Wanted<'_>) -> Option<String> {
+    let is_clarify = wanted.monitor.kind.takes_config();
+    is_clarify.then(|| analysis::place(wanted.monitor, &wanted.name, Use::Monitor))
 }
 
 fn job(wanted: &Wanted<'_>) -> Option<JobName> {
@@ -55,11 +87,16 @@ pub(super) fn source(case: &Case<'_>, wanted: &Wanted<'_>) -> Source {
     let files = |constraints: &str, statistics: Option<String>| BaselineFiles {
         constraints: Some(constraints.to_owned()),
         statistics: statistics.filter(|_| kind == MonitorKind::DataQuality),
-        config: config.clone().filter(|_| kind.takes_config()),
+        config: config_of(wanted),
     };
+    let analysis = config.filter(|_| kind.takes_config());
+    let analysis = analysis.map(|template| AnalysisSpec {
+        template,
+        model: wanted.model.clone(),
+    });
     if let Some(constraints) = &own.constraints {
         let from = "the package's drift baselines".to_owned();
-        return Source::Files(files(constraints, own.statistics.clone()), from);
+        return Source::Files(files(constraints, own.statistics.clone()), analysis, from);
     }
     let Some(baseline) = &monitor.baseline else {
         return Source::None(format!(
@@ -70,16 +107,21 @@ pub(super) fn source(case: &Case<'_>, wanted: &Wanted<'_>) -> Source {
     };
     if let Some(constraints) = &baseline.constraints {
         let given = files(constraints, baseline.statistics.clone());
-        return Source::Files(given, constraints.clone());
+        return Source::Files(given, analysis, constraints.clone());
     }
     match (&baseline.data, &baseline.channel) {
-        (Some(data), _) => Source::Data(data.clone()),
-        (None, Some(channel)) => of_channel(case, wanted, channel),
+        (Some(data), _) => Source::Data(data.clone(), analysis),
+        (None, Some(channel)) => of_channel(case, wanted, channel, analysis),
         (None, None) => Source::None("The policy's `baseline` names nothing.".to_owned()),
     }
 }
 
-fn of_channel(case: &Case<'_>, wanted: &Wanted<'_>, channel: &str) -> Source {
+fn of_channel(
+    case: &Case<'_>,
+    wanted: &Wanted<'_>,
+    channel: &str,
+    analysis: Option<AnalysisSpec>,
+) -> Source {
     let version = wanted.version;
     let Some(job) = job(wanted) else {
         return Source::None(format!(
@@ -95,7 +137,7 @@ fn of_channel(case: &Case<'_>, wanted: &Wanted<'_>, channel: &str) -> Source {
         )),
         Known::Is(described) => {
             if let Some(uri) = described.inputs.get(channel) {
-                return Source::Data(uri.clone());
+                return Source::Data(uri.clone(), analysis);
             }
             let there: Vec<&str> = described.inputs.keys().map(String::as_str).collect();
             Source::None(format!(

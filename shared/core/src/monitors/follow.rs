@@ -20,7 +20,9 @@ use crate::name::ScheduleName;
 use crate::notice::Severity;
 use crate::observe;
 use crate::pipeline::{ModelMonitor, MonitorKind};
-use crate::world::{Answer, BaselineFiles, BaselineSpec, Effect, MonitorSpec, Question, RunStatus};
+use crate::world::{
+    AnalysisSpec, Answer, BaselineFiles, BaselineSpec, Effect, MonitorSpec, Question, RunStatus,
+};
 
 /// How many calls and lines of the trail one look may come to; the rest is next.
 const AT_ONCE: usize = 16;
@@ -193,12 +195,12 @@ fn leave(case: &Case<'_>, name: &ScheduleName, kept: &Kept, decision: &mut Decis
 fn begin(case: &Case<'_>, wanted: &Wanted<'_>, decision: &mut Decision) {
     let phase = match baseline::source(case, wanted) {
         Source::Unknown => return,
-        Source::Files(files, from) => {
-            set_up(case, wanted, files, &from, decision);
+        Source::Files(files, analysis, from) => {
+            set_up(case, wanted, files, analysis, &from, decision);
             Phase::SettingUp
         }
-        Source::Data(data) => {
-            start_baselining(case, wanted, data, decision);
+        Source::Data(data, analysis) => {
+            start_baselining(case, wanted, data, analysis, decision);
             Phase::Baselining { since: case.now }
         }
         Source::None(why) => {
@@ -223,7 +225,13 @@ fn keep(wanted: &Wanted<'_>, phase: Phase, decision: &mut Decision) {
         .insert(wanted.name.clone(), kept);
 }
 
-fn start_baselining(case: &Case<'_>, wanted: &Wanted<'_>, data: String, decision: &mut Decision) {
+fn start_baselining(
+    case: &Case<'_>,
+    wanted: &Wanted<'_>,
+    data: String,
+    analysis: Option<AnalysisSpec>,
+    decision: &mut Decision,
+) {
     let Wanted {
         name,
         version,
@@ -244,17 +252,12 @@ fn start_baselining(case: &Case<'_>, wanted: &Wanted<'_>, data: String, decision
         name: name.clone(),
         monitor: (*monitor).clone(),
         data,
-        output: output(wanted),
+        output: baseline::output(wanted),
+        analysis,
         tags: tags(case, wanted),
     };
     let effect = Effect::StartBaselining(Box::new(spec));
     decision.effects.push((Lane::Monitor(name.clone()), effect));
-}
-
-/// The folder of the baseline that is made.
-fn output(wanted: &Wanted<'_>) -> String {
-    let to = wanted.monitor.to.trim_end_matches('/');
-    format!("{to}/baselines/{}", wanted.name)
 }
 
 fn look_at_baseline(
@@ -273,13 +276,8 @@ fn look_at_baseline(
     match case.facts.baselining(name) {
         Known::Is(run) => match run.status {
             RunStatus::Succeeded => {
-                let folder = output(wanted);
-                let files = BaselineFiles {
-                    constraints: Some(format!("{folder}/constraints.json")),
-                    statistics: Some(format!("{folder}/statistics.json")),
-                    config: None,
-                };
-                set_up(case, wanted, files, "the baseline that was made", decision);
+                let (files, from) = (baseline::made(wanted), "the baseline that was made");
+                set_up(case, wanted, files, None, from, decision);
                 decision.head.monitors.phase(name, Phase::SettingUp);
             }
             RunStatus::Running if is_late => fail("does not end.", decision),
@@ -315,6 +313,7 @@ fn set_up(
     case: &Case<'_>,
     wanted: &Wanted<'_>,
     baseline: BaselineFiles,
+    analysis: Option<AnalysisSpec>,
     from: &str,
     decision: &mut Decision,
 ) {
@@ -338,6 +337,7 @@ fn set_up(
         endpoint: stage.endpoint.clone(),
         monitor: (*monitor).clone(),
         baseline,
+        analysis,
         tags: tags(case, wanted),
     };
     let effect = Effect::SetUpMonitor(Box::new(spec));

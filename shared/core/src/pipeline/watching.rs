@@ -84,7 +84,8 @@ pub struct ModelMonitor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::word")]
     pub features: Option<String>,
-    /// Clarify's analysis config in S3, where the package names none.
+    /// Clarify's analysis config in S3, where the package names none. The model that serves is put
+    /// in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::s3_uri")]
     pub config: Option<String>,
@@ -145,11 +146,6 @@ impl MonitorKind {
             Self::Bias => "bias",
             Self::Attribution => "shap",
         }
-    }
-
-    /// Whether Model Monitor's own container makes its baseline.
-    pub fn has_baselining(self) -> bool {
-        matches!(self, Self::DataQuality | Self::ModelQuality)
     }
 
     /// Whether it needs labels.
@@ -219,7 +215,7 @@ pub struct Baseline {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::word")]
     pub probability: Option<String>,
-    /// A `constraints.json` in S3.
+    /// A `constraints.json` in S3; for bias and attribution Clarify's `analysis.json`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::s3_uri")]
     pub constraints: Option<String>,

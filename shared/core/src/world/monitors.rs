@@ -19,6 +19,15 @@ pub struct BaselineFiles {
     pub config: Option<String>,
 }
 
+/// What Clarify's analysis configs are made of (`monitors::analysis`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnalysisSpec {
+    /// The S3 URI of the policy's or the package's config.
+    pub template: String,
+    /// The name of the model that serves.
+    pub model: String,
+}
+
 /// What `CreateProcessingJob` is to make of a monitor's training data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BaselineSpec {
@@ -28,8 +37,12 @@ pub struct BaselineSpec {
     pub monitor: ModelMonitor,
     /// The data's S3 URI.
     pub data: String,
-    /// The S3 prefix for `statistics.json` and `constraints.json`.
+    /// The S3 prefix for what is made: `statistics.json` and `constraints.json`, or Clarify's
+    /// `analysis.json`.
     pub output: String,
+    /// Of Clarify's kinds: what both configs are made of, before the job is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analysis: Option<AnalysisSpec>,
     /// Tags.
     pub tags: BTreeMap<String, String>,
 }
@@ -43,8 +56,11 @@ pub struct MonitorSpec {
     pub endpoint: EndpointName,
     /// The monitor, as the policy has it.
     pub monitor: ModelMonitor,
-    /// What it compares with.
+    /// What it compares with, and the analysis config.
     pub baseline: BaselineFiles,
+    /// Of Clarify's kinds: what that config is made of, if no baselining job ran before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analysis: Option<AnalysisSpec>,
     /// Tags of both.
     pub tags: BTreeMap<String, String>,
 }

@@ -48,9 +48,10 @@ pub(crate) async fn analyze(s3: &Client, body: &Value) -> Result<Report, String>
     done.map_err(|error| format!("{error:#}"))
 }
 
-struct Job<'a> {
-    s3: &'a Client,
-    body: &'a Value,
+/// A processing job's inputs, outputs and environment.
+pub(super) struct Job<'a> {
+    pub(super) s3: &'a Client,
+    pub(super) body: &'a Value,
 }
 
 impl Job<'_> {
@@ -151,7 +152,7 @@ impl Job<'_> {
     }
 
     /// The data set, by the format that the environment names.
-    async fn data(&self) -> anyhow::Result<Data> {
+    pub(super) async fn data(&self) -> anyhow::Result<Data> {
         let format = variable(self.body, "dataset_format")
             .context("the environment has no dataset_format")?;
         let format: Value = serde_json::from_str(format).context("dataset_format")?;
@@ -186,7 +187,7 @@ impl Job<'_> {
     }
 
     /// Labels by the id of the prediction they belong to.
-    async fn ground_truth(&self) -> anyhow::Result<BTreeMap<String, String>> {
+    pub(super) async fn ground_truth(&self) -> anyhow::Result<BTreeMap<String, String>> {
         let files = self.files("ground_truth_source").await?;
         let label = |line: &str| {
             let line: Value = serde_json::from_str(line).ok()?;
@@ -236,7 +237,7 @@ impl Job<'_> {
     }
 
     /// One JSON file that a variable names; none without the variable.
-    async fn file(&self, variable_name: &str) -> anyhow::Result<Option<Value>> {
+    pub(super) async fn file(&self, variable_name: &str) -> anyhow::Result<Option<Value>> {
         let Some(path) = variable(self.body, variable_name) else {
             return Ok(None);
         };
@@ -302,7 +303,8 @@ impl Job<'_> {
     }
 }
 
-enum Data {
+/// A data set.
+pub(super) enum Data {
     Captured(Records),
     Table(Table),
 }

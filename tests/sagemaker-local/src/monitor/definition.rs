@@ -285,8 +285,12 @@ impl Plan {
     /// What a job would need that is not here, if anything.
     pub(crate) fn lacks(&self) -> Option<String> {
         let image = required(&self.app, "ImageUri");
-        if !processing::is_analyzer(&image) {
-            return Some(processing::refusal(&image));
+        let fits = match self.kind {
+            Kind::DataQuality | Kind::ModelQuality => processing::is_analyzer(&image),
+            Kind::ModelBias | Kind::ModelExplainability => processing::is_clarify(&image),
+        };
+        if !fits {
+            return Some(format!("{} by the image {image}", self.kind.name()));
         }
         if self.endpoint().is_none() && self.kind != Kind::DataQuality {
             return Some(format!("{} of batch transform jobs", self.kind.name()));
@@ -398,6 +402,10 @@ impl Plan {
             .into_iter()
             .map(|(variable, uri, folder)| source(variable, uri, folder))
             .collect();
+        if let Some(uri) = text(&self.app, "ConfigUri") {
+            let path = "/opt/ml/processing/input/analysis_config";
+            sources.push(source("analysis_config", uri, path));
+        }
         if self.endpoint().is_none() {
             sources.extend(batch::sources(&self.input, run.captured));
             return sources;

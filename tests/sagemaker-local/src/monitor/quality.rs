@@ -95,7 +95,7 @@ pub(crate) fn cell<'a>(row: &'a Row, place: &str) -> Option<&'a str> {
 }
 
 /// A label without the ways to write it: `1`, `1.0` and `true` are one.
-fn label(text: &str) -> String {
+pub(super) fn label(text: &str) -> String {
     match text.trim() {
         "true" | "True" => "1".to_owned(),
         "false" | "False" => "0".to_owned(),

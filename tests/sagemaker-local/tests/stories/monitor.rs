@@ -8,6 +8,7 @@ use crate::support::{Emulator, Moto, ROLE};
 
 mod api;
 mod batch;
+mod clarify;
 mod drift;
 
 const ANALYZER: &str =
@@ -55,7 +56,12 @@ async fn keys(moto: &Moto, prefix: &str) -> Vec<String> {
 /// An endpoint `e` in service at 12:04 that captures what is asked for and answers with what it
 /// gets.
 async fn capturing(emulator: &Emulator, modes: &[&str]) {
-    emulator.scripted_model("model", json!({})).await;
+    capturing_of(emulator, json!({}), modes).await;
+}
+
+/// The same of a model that answers as its script says.
+async fn capturing_of(emulator: &Emulator, script: Value, modes: &[&str]) {
+    emulator.scripted_model("model", script).await;
     let modes: Vec<Value> = modes
         .iter()
         .map(|mode| json!({"CaptureMode": mode}))

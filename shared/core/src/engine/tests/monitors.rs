@@ -12,6 +12,8 @@ use crate::name::ScheduleName;
 use crate::pipeline::{self, MonitorKind, Policy};
 use crate::world::{BaselineFiles, PipelineRun, RunStatus, WorldErrorKind};
 
+mod clarify;
+
 const DATA: &str = r#"
 [[stage.monitor]]
 kind = "data_quality"

@@ -114,8 +114,8 @@ fn mistakes_are_named_with_what_would_be_right() {
             "baseline: has to say where label and prediction are in the data",
         ),
         (
-            "kind = \"bias\"\nground_truth = \"s3://bucket/l\"\nbaseline = { channel = \"train\" }",
-            "baseline: names data, and no baselining job is run for bias drift; give constraints",
+            "kind = \"bias\"\nground_truth = \"s3://bucket/l\"\nbaseline = { channel = \"train\", inference = \"0\" }",
+            "baseline.inference: is of the data of a baseline of model quality; leave it out",
         ),
         (
             "kind = \"attribution\"\nthreshold = 0.5",

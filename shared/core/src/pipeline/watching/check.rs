@@ -94,16 +94,6 @@ fn check_baseline(
 ) {
     let is_data = baseline.channel.is_some() || baseline.data.is_some();
     let is_of_model = kind == MonitorKind::ModelQuality;
-    if is_data && !kind.has_baselining() {
-        error(
-            path,
-            format!(
-                "names data, and no baselining job is run for {kind}; give constraints = \
-                 \"s3://...\", made by Clarify in your training"
-            ),
-        );
-        return;
-    }
     let columns = [
         ("label", baseline.label.is_some()),
         ("inference", baseline.inference.is_some()),

@@ -218,7 +218,7 @@ async fn what_is_not_here_fails_and_says_so() {
     capturing(&emulator, &["Input"]).await;
     let bias = json!({
         "JobDefinitionName": "bias",
-        "ModelBiasAppSpecification": {"ImageUri": "205585389593.dkr.ecr.us-east-1.amazonaws.com/sagemaker-clarify-processing:1.0", "ConfigUri": "s3://bucket/config.json"},
+        "ModelBiasAppSpecification": {"ImageUri": "123456789012.dkr.ecr.us-east-1.amazonaws.com/my-own-bias:1.0", "ConfigUri": "s3://bucket/config.json"},
         "ModelBiasJobInput": {
             "EndpointInput": {"EndpointName": "e", "LocalPath": "/opt/ml/processing/input/endpoint"},
             "GroundTruthS3Input": {"S3Uri": "s3://bucket/truth"},
@@ -243,7 +243,7 @@ async fn what_is_not_here_fails_and_says_so() {
     traffic(&emulator, &customers(10, 100.0)).await;
     emulator.advance(90 * 60).await;
     for (name, missing) in [
-        ("bias", "sagemaker-clarify-processing"),
+        ("bias", "ModelBias by the image"),
         ("scripted", "RecordPreprocessorSourceUri"),
     ] {
         let execution = &executions(&emulator, name).await[0];
