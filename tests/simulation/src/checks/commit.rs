@@ -244,8 +244,10 @@ impl Look<'_> {
                     | What::RolloutFailed
                     | What::CandidateRegistered
                     | What::RetrainingStarted
-                    | What::MonitorFailed
-            );
+                    | What::MonitorStopped
+                    | What::MonitorDeleted
+            ) || read.what == What::MonitorFailed
+                && read.facts["told_before"] != true;
             if matters {
                 let id = format!("{}/{}", self.group, entry.n);
                 let is_told = told.contains(&id);

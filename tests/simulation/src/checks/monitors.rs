@@ -1,5 +1,6 @@
 //! Monitors follow the champion: at the end each that serves alone has those of its policy and no
-//! other of ours is left, and they do not run while two versions serve.
+//! other of ours is left, and they do not run while two versions serve. What people stopped stays so,
+//! and what they deleted is there again, but for a second time within a day.
 
 use tidegate_core::pipeline::Stage;
 use tidegate_core::world::MonitorSpec;
@@ -28,8 +29,12 @@ impl Town {
                     let is_it = |spec: &MonitorSpec| {
                         spec.monitor == *monitor && is_for(spec, stage, &version)
                     };
-                    let runs = self.ours().filter(|(spec, runs)| *runs && is_it(spec));
-                    let n = runs.count();
+                    let by_hand = &self.aws.monitors.stopped;
+                    let is_right = |spec: &MonitorSpec, runs: bool| {
+                        (runs || by_hand.contains(spec.name.as_str())) && is_it(spec)
+                    };
+                    let right = self.ours().filter(|(spec, runs)| is_right(spec, *runs));
+                    let n = right.count();
                     // A name ends with the version and a hash of the rest.
                     let middle = format!("-v{version}-");
                     let start = format!("tidegate-{}-", stage.endpoint);
@@ -37,8 +42,10 @@ impl Town {
                     let is_refused = refused
                         .iter()
                         .any(|r| r.starts_with(&start) && r.contains(&middle));
+                    let mut left = self.aws.monitors.left.iter();
+                    let is_left = left.any(|l| l.starts_with(&start) && l.contains(&middle));
                     rightful += n;
-                    if n != 1 && !is_refused {
+                    if n != 1 && !is_refused && !is_left {
                         return Some(format!(
                             "{n} monitors of v{version} run on {} ({group})",
                             stage.endpoint
