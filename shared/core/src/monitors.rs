@@ -150,6 +150,11 @@ impl Kept {
         )
     }
 
+    /// Whether its schedule is there, or was until somebody deleted it.
+    pub fn has_schedule(&self) -> bool {
+        self.is_asked_for_findings() || matches!(self.phase, Phase::Deleted)
+    }
+
     /// What it looks at: "data quality", "data quality of batch data".
     pub fn subject(&self) -> String {
         subject(self.kind, self.batch)
