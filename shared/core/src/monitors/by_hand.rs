@@ -13,6 +13,7 @@ use super::{Kept, Phase};
 use crate::audit::What;
 use crate::case::Case;
 use crate::decision::{Decision, Note};
+use crate::mutation::Mutation;
 use crate::name::ScheduleName;
 use crate::notice::Severity;
 use crate::world::{Answer, Question, ScheduleState};
@@ -35,6 +36,9 @@ pub(super) fn look(
     let asked = Question::MonitoringSchedule(name.clone());
     let state = match case.facts.answer(&asked) {
         Some(Answer::Missing) => {
+            if Mutation::OverlookDeletion.is_on() {
+                return false;
+            }
             deleted(case, name, decision);
             return true;
         }
@@ -99,7 +103,8 @@ pub(super) fn deleted(case: &Case<'_>, name: &ScheduleName, decision: &mut Decis
         return;
     };
     let before = kept.deleted.replace(case.now);
-    let is_meant = before.is_some_and(|at| case.now.duration_since(at) < MEANT);
+    let is_meant = before.is_some_and(|at| case.now.duration_since(at) < MEANT)
+        && !Mutation::FightDeletion.is_on();
     kept.phase = if is_meant {
         Phase::Deleted
     } else {

@@ -160,6 +160,7 @@ fn step(
         Phase::Leaving => leave(case, name, kept, decision),
         Phase::Running if Mutation::MonitorMixture.is_on() => {}
         Phase::Paused if Mutation::NeverResume.is_on() => {}
+        Phase::Stopped if Mutation::ResumeStopped.is_on() => resume(wanted, decision),
         Phase::Running | Phase::Pausing if wanted.is_mixed => pause(case, wanted, decision),
         Phase::Pausing => monitors.phase(name, Phase::Running),
         Phase::Paused | Phase::Resuming if !wanted.is_mixed => resume(wanted, decision),

@@ -72,6 +72,7 @@ impl Town {
             blindness: &mut self.blindness,
         };
         look.all();
+        self.forget_deletions(group, commit);
         let now = self.now;
         self.books.write(group, commit, now);
         self.note_champions(commit);
@@ -98,6 +99,7 @@ impl Look<'_> {
         self.is_marked();
         self.is_bounded();
         self.is_told();
+        self.leaves_what_people_did();
         self.retrains_seldom();
         self.schema_never_retrains();
         let head = &commit.head;

@@ -2,9 +2,13 @@
 //! other of ours is left, and they do not run while two versions serve. What people stopped stays so,
 //! and what they deleted is there again, but for a second time within a day.
 
+use tidegate_core::ledger::Commit;
+use tidegate_core::monitors::Phase;
+use tidegate_core::name::GroupName;
 use tidegate_core::pipeline::Stage;
 use tidegate_core::world::MonitorSpec;
 
+use super::commit::Look;
 use crate::invariant::Invariant;
 use crate::town::{HOUR, MINUTE, Town};
 
@@ -12,7 +16,46 @@ use crate::town::{HOUR, MINUTE, Town};
 const TO_PAUSE: i64 = 30 * MINUTE;
 const TO_PAUSE_AT_MOST: i64 = 6 * HOUR;
 
+impl Look<'_> {
+    /// What people did by hand, and Tidegate has seen, is not undone.
+    pub(super) fn leaves_what_people_did(&mut self) {
+        let mut undone = None;
+        let after = &self.commit.head.monitors.kept;
+        for (name, before) in &self.before.head.monitors.kept {
+            let Some(after) = after.get(name) else {
+                continue;
+            };
+            let is_stopped = self.aws.monitors.stopped.contains(name.as_str());
+            let is_undone = match (&before.phase, &after.phase) {
+                (Phase::Stopped, Phase::Resuming) => true,
+                (Phase::Stopped, Phase::Running) => is_stopped,
+                (Phase::Deleted, Phase::Deleted | Phase::Leaving) => false,
+                (Phase::Deleted, _) => true,
+                _ => false,
+            };
+            if is_undone {
+                undone = Some(format!(
+                    "{name} was {:?}, is {:?}",
+                    before.phase, after.phase
+                ));
+            }
+        }
+        self.hold(Invariant::MonitorsFollow, undone.is_none(), || {
+            undone.unwrap_or_default()
+        });
+    }
+}
+
 impl Town {
+    /// A monitor that nobody wants any more is another one when it comes back.
+    pub(super) fn forget_deletions(&mut self, group: &GroupName, commit: &Commit) {
+        let before = self.books.groups.get(group);
+        let names = before.into_iter().flat_map(|p| p.head.monitors.kept.keys());
+        for gone in names.filter(|name| !commit.head.monitors.kept.contains_key(name)) {
+            self.aws.monitors.deleted.remove(gone.as_str());
+        }
+    }
+
     /// What is not as it should be of the monitors, now that nothing is under way.
     pub(crate) fn wrong_monitors(&self) -> Option<String> {
         let mut rightful = 0;

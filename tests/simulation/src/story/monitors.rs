@@ -63,7 +63,7 @@ pub enum ByHand {
 }
 
 pub(super) fn add(plans: &mut [Plan], acts: &mut Vec<Act>, is_plain: bool, dice: &mut Dice) {
-    for plan in plans {
+    for plan in plans.iter_mut() {
         plan.watching = match dice.below(10) {
             0 => Watching::Files,
             1 => Watching::Job,

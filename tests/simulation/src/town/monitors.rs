@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidegate_core::monitors::Phase;
+use tidegate_core::monitors::{Kept, Phase};
 use tidegate_core::name::ScheduleName;
 use tidegate_core::world::{
     BaselineSpec, MonitorSpec, PipelineRun, RunStatus, ScheduleState, WorldError, WorldErrorKind,
@@ -28,8 +28,8 @@ pub(crate) struct Monitors {
     pub(crate) refused: BTreeSet<String>,
     /// Names that people stopped, and nobody started since.
     pub(crate) stopped: BTreeSet<String>,
-    /// When people deleted a monitor of this name last.
-    deleted: BTreeMap<String, i64>,
+    /// When people deleted a monitor of this name, while Tidegate knew that it was there.
+    pub(crate) deleted: BTreeMap<String, Vec<i64>>,
     /// Names that people deleted twice within little more than a day: they may be left so.
     pub(crate) left: BTreeSet<String>,
     /// Since when two versions serve an endpoint, and how many faults there were then.
@@ -56,6 +56,14 @@ impl Town {
         });
         let Some((name, there)) = ours else { return };
         let name = name.clone();
+        let is_settled = |(of, kept): (&ScheduleName, &Kept)| {
+            let phase = &kept.phase;
+            of.as_str() == name && matches!(phase, Phase::Running | Phase::Paused | Phase::Stopped)
+        };
+        let mut books = self.books.groups.values();
+        if !books.any(|p| p.head.monitors.kept.iter().any(is_settled)) {
+            return;
+        }
         match does {
             ByHand::Stop if there.runs => {
                 there.runs = false;
@@ -68,11 +76,12 @@ impl Town {
             ByHand::Delete => {
                 all.schedules.remove(&name);
                 all.stopped.remove(&name);
-                let before = all.deleted.insert(name.clone(), now);
+                let times = all.deleted.entry(name.clone()).or_default();
                 // It is seen up to hours later.
-                if before.is_some_and(|at| now - at < 36 * HOUR) {
+                if times.last().is_some_and(|at| now - at < 36 * HOUR) {
                     all.left.insert(name.clone());
                 }
+                times.push(now);
             }
             ByHand::Stop | ByHand::Start => return,
         }
@@ -87,19 +96,6 @@ impl Town {
             true => ScheduleState::Scheduled,
             false => ScheduleState::Stopped,
         }
-    }
-
-    /// What people did and Tidegate has seen stays.
-    fn is_respected(&mut self, name: &str, phase: &Phase, call: &str) {
-        let is_so = |kept: &tidegate_core::monitors::Kept| kept.phase == *phase;
-        let mut all = self.books.groups.values();
-        let is_so = all.any(|p| {
-            let mut kept = p.head.monitors.kept.iter();
-            kept.any(|(n, kept)| n.as_str() == name && is_so(kept))
-        });
-        self.hold(Invariant::MonitorsFollow, !is_so, || {
-            format!("{call} of {name}, which is {phase:?} by people's hand")
-        });
     }
 
     /// The schedule that people have on an endpoint.
@@ -164,8 +160,17 @@ impl Town {
             let call = "CreateMonitoringSchedule";
             return Err(refusal(WorldErrorKind::Refused, call, why));
         }
-        self.is_respected(&name, &Phase::Deleted, "CreateMonitoringSchedule");
         self.is_monitor_explained(spec.endpoint.as_str(), "CreateMonitoringSchedule", &name);
+        let times = self.aws.monitors.deleted.get(&name).map_or(&[][..], |t| t);
+        let before = times
+            .len()
+            .checked_sub(2)
+            .and_then(|n| times.get(n))
+            .copied();
+        let is_fight = before.is_some_and(|at| self.now - at < 24 * HOUR);
+        self.hold(Invariant::MonitorsFollow, !is_fight, || {
+            format!("{name} is made again, though people deleted it twice within a day")
+        });
         self.say(|| format!("   the monitor {name} is made"));
         let made = Watcher {
             of: Some(spec.clone()),
@@ -195,7 +200,6 @@ impl Town {
         }
         self.only_ours(name, call);
         if runs {
-            self.is_respected(name, &Phase::Stopped, call);
             self.aws.monitors.stopped.remove(name);
         }
         let until = self.now + self.takes(name);
