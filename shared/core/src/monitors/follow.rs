@@ -9,12 +9,13 @@ use serde_json::json;
 
 use super::again::{self, could_not, job_name};
 use super::baseline::{self, Source};
+use super::settle::{forget, route};
 use super::{Kept, MOST_KEPT, Mixture, Phase, Wanted, by_hand, wanted};
 use crate::audit::What;
 use crate::case::Case;
 use crate::decision::{Decision, Note};
 use crate::facts::Known;
-use crate::ledger::{Lane, Route, RouteKind};
+use crate::ledger::Lane;
 use crate::mutation::Mutation;
 use crate::name::ScheduleName;
 use crate::notice::Severity;
@@ -138,7 +139,7 @@ fn step(
         if is_made {
             leave(case, name, kept, decision);
         } else {
-            decision.head.monitors.kept.remove(name);
+            forget(case, name, decision);
         }
         return;
     };
@@ -385,14 +386,6 @@ fn set_up(
     decision.effects.push((Lane::Monitor(name.clone()), effect));
     if monitor.batch.is_some() {
         decision.routes.push(route(name));
-    }
-}
-
-/// The way from a monitor's findings to its pipeline, where they name no endpoint.
-pub(super) fn route(name: &ScheduleName) -> Route {
-    Route {
-        kind: RouteKind::Schedule,
-        name: name.to_string(),
     }
 }
 

@@ -4,11 +4,12 @@
 use serde_json::json;
 
 use super::again::could_not;
-use super::follow::{TAG, route};
+use super::follow::TAG;
 use super::{Phase, by_hand};
 use crate::audit::What;
 use crate::case::Case;
 use crate::decision::{Decision, Note};
+use crate::ledger::{Route, RouteKind};
 use crate::name::ScheduleName;
 use crate::notice::Severity;
 use crate::world::{Effect, Outcome, WorldError, WorldErrorKind};
@@ -69,11 +70,8 @@ pub(crate) fn settled(
             if let Outcome::Failed(error) = outcome {
                 could_not_remove(name, error, decision);
             }
-            let kept = decision.head.monitors.kept.remove(name);
+            forget(case, name, decision);
             let listed = &case.policy().monitor.schedules;
-            if kept.is_some_and(|kept| kept.batch) && !listed.contains(name) {
-                decision.dropped_routes.push(route(name));
-            }
             decision
                 .head
                 .schedules
@@ -83,6 +81,23 @@ pub(crate) fn settled(
         _ => return false,
     }
     true
+}
+
+/// A monitor is gone.
+pub(super) fn forget(case: &Case<'_>, name: &ScheduleName, decision: &mut Decision) {
+    let kept = decision.head.monitors.kept.remove(name);
+    let is_listed = case.policy().monitor.schedules.contains(name);
+    if kept.is_some_and(|kept| kept.batch) && !is_listed {
+        decision.dropped_routes.push(route(name));
+    }
+}
+
+/// The way from a monitor's findings to its pipeline, where they name no endpoint.
+pub(super) fn route(name: &ScheduleName) -> Route {
+    Route {
+        kind: RouteKind::Schedule,
+        name: name.to_string(),
+    }
 }
 
 /// Whether what is left of it was removed so that it is made anew.
