@@ -99,6 +99,8 @@ struct MonitorStatus {
     name: ScheduleName,
     kind: MonitorKind,
     version: PackageVersion,
+    /// Whether it looks at batch transform data.
+    batch: bool,
     /// How far it is, for people.
     state: String,
 }
@@ -197,6 +199,12 @@ impl PipelineStatus {
 }
 
 impl MonitorStatus {
+    fn in_words(&self) -> String {
+        let (kind, version, state) = (self.kind, self.version, clean(&self.state));
+        let of_batch = if self.batch { " of batch data" } else { "" };
+        format!("{kind}{of_batch} of {version} {state}")
+    }
+
     fn of(monitors: &Monitors, endpoint: &EndpointName) -> Vec<Self> {
         let of_endpoint = monitors
             .kept
@@ -207,6 +215,7 @@ impl MonitorStatus {
                 name: name.clone(),
                 kind: kept.kind,
                 version: kept.version,
+                batch: kept.batch,
                 state: kept.in_words(),
             })
             .collect()
@@ -346,9 +355,7 @@ impl PipelineStatus {
         text.push_str(&table.render(screen, 2));
         for stage in self.stages.iter().filter(|s| !s.monitors.is_empty()) {
             let monitors = stage.monitors.iter();
-            let all: Vec<String> = monitors
-                .map(|m| format!("{} of {} {}", m.kind, m.version, clean(&m.state)))
-                .collect();
+            let all: Vec<String> = monitors.map(MonitorStatus::in_words).collect();
             let _ = writeln!(
                 text,
                 "  Monitors of {}: {}.",
@@ -511,19 +518,20 @@ pub(crate) mod tests {
             color: false,
             now: time("2026-11-24T21:36:00Z"),
         };
-        let monitor = |kind, state: &str| MonitorStatus {
+        let monitor = |kind, batch, state: &str| MonitorStatus {
             name: ScheduleName::parse("tidegate-fraud-data-v11-0011223344").unwrap(),
             kind,
             version: PackageVersion(11),
+            batch,
             state: state.to_owned(),
         };
         let mut status = status();
         status.pipelines[0].stages[1].monitors = vec![
-            monitor(MonitorKind::DataQuality, "running"),
-            monitor(MonitorKind::ModelQuality, "paused"),
+            monitor(MonitorKind::DataQuality, true, "stopped by hand"),
+            monitor(MonitorKind::ModelQuality, false, "paused"),
         ];
-        let line = "  Monitors of fraud-production: data quality of v11 running, model quality of v11 \
-                    paused.\n";
+        let line = "  Monitors of fraud-production: data quality of batch data of v11 stopped by \
+                    hand, model quality of v11 paused.\n";
         let text = status.text(&screen);
         assert!(text.contains(line), "{text}");
     }

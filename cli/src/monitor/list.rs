@@ -10,7 +10,7 @@ use tidegate_core::ledger::{Ledger as _, Snapshot};
 use tidegate_core::name::{GroupName, PipelineName, ScheduleName};
 
 use super::aws::{Monitors, Schedule};
-use super::shown::{self, Fields, Found, Shown};
+use super::shown::{self, Fields, Follows, Found, Shown};
 use super::trail::Trail;
 use crate::answer::Answer;
 use crate::audit::Line;
@@ -45,6 +45,8 @@ struct Row {
     schedule: Schedule,
     /// Whether the policy lists it.
     listed: bool,
+    /// How it follows the champion, if Tidegate made it.
+    follows: Option<Follows>,
     /// The next run, if it is known; it may be up to 20 minutes late.
     next: Option<Timestamp>,
     last: Option<Shown>,
@@ -103,6 +105,10 @@ async fn pipeline(
     for schedule in &listed {
         names.extend(monitors.runs_of(schedule).await?);
     }
+    // Those of batch data name no endpoint, and some that people deleted are missed.
+    let kept = &snapshot.head.monitors.kept;
+    let are_made = kept.iter().filter(|(_, kept)| kept.has_schedule());
+    names.extend(are_made.map(|(name, _)| name.clone()));
     let trail = Trail::of(connection, group, snapshot).await?;
     let rows = stream::iter(names.into_iter().map(|name| row(name, monitors)))
         .buffered(AT_ONCE)
@@ -110,6 +116,7 @@ async fn pipeline(
         .await?;
     let rows = rows.into_iter().map(|(schedule, last)| Row {
         listed: listed.contains(&schedule.name),
+        follows: kept.get(&schedule.name).map(Follows::of),
         next: None,
         seen: trail.seen_last(&schedule.name),
         schedule,
@@ -170,6 +177,9 @@ fn text(pipelines: &[OfPipeline], screen: &Screen) -> String {
             };
             let (state, paint) = shown::state(&row.schedule, screen);
             fields.paint("state", &state, paint);
+            if let Some(follows) = &row.follows {
+                fields.add("follows", &follows.in_words());
+            }
             if let Some(last) = &row.last {
                 let (line, paint) = last_run(last, screen);
                 fields.paint("last run", &line, paint);

@@ -6,7 +6,7 @@ use tidegate_core::name::{GroupName, PipelineName};
 use super::args::Show;
 use super::aws::{Execution, Monitors, Schedule};
 use super::definition::{self, Definition, Input};
-use super::shown::{self, Fields, Found, Shown};
+use super::shown::{self, Fields, Follows, Found, Shown};
 use super::trail::{self, FAR, Trail};
 use crate::answer::Answer;
 use crate::connect::{Connection, latest};
@@ -21,6 +21,8 @@ struct Whole {
     /// The pipeline that its findings belong to.
     pipeline: Option<PipelineName>,
     group: Option<GroupName>,
+    /// How it follows the champion, if Tidegate made it.
+    follows: Option<Follows>,
     definition: Option<Definition>,
     /// Newest first.
     runs: Vec<Shown>,
@@ -66,6 +68,10 @@ pub(super) async fn run(
         schedule,
         pipeline: policy.map(|policy| policy.name.clone()),
         group: pipeline.as_ref().map(|(group, _)| group.clone()),
+        follows: pipeline
+            .as_ref()
+            .and_then(|(_, s)| s.head.monitors.kept.get(&name))
+            .map(Follows::of),
         definition,
         runs,
     };
@@ -111,6 +117,9 @@ fn text(whole: &Whole, screen: &Screen) -> String {
             "none: no policy has its endpoint or lists it, so Tidegate does nothing about what it \
              finds",
         ),
+    }
+    if let Some(follows) = &whole.follows {
+        fields.add("follows", &follows.in_words());
     }
     if let Some(definition) = &whole.definition {
         defined(definition, &mut fields);

@@ -6,6 +6,8 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde::Serialize;
 use tidegate_core::finding::{self, FindingKind};
+use tidegate_core::monitors::Kept;
+use tidegate_core::name::{EndpointName, PackageVersion};
 use tidegate_core::world::{Findings, Violation};
 
 use super::aws::{Execution, Schedule};
@@ -58,6 +60,30 @@ impl Found {
             None if self.in_words.is_empty() => "violations, and its report names none".to_owned(),
             None => self.in_words.join("; "),
         }
+    }
+}
+
+/// Which champion a monitor of Tidegate's follows, and how far it is.
+#[derive(Debug, Serialize)]
+pub(super) struct Follows {
+    endpoint: EndpointName,
+    version: PackageVersion,
+    state: String,
+}
+
+impl Follows {
+    pub(super) fn of(kept: &Kept) -> Self {
+        Self {
+            endpoint: kept.endpoint.clone(),
+            version: kept.version,
+            state: kept.in_words(),
+        }
+    }
+
+    /// `v3 of fraud-prod: running`.
+    pub(super) fn in_words(&self) -> String {
+        let state = clean(&self.state);
+        format!("{} of {}: {state}", self.version, self.endpoint)
     }
 }
 

@@ -115,6 +115,7 @@ fn analysis() -> AnalysisSpec {
     AnalysisSpec {
         template: TEMPLATE.to_owned(),
         model: "fraud-v7".to_owned(),
+        folder: name(),
     }
 }
 

@@ -17,7 +17,7 @@ use tidegate_core::name::{EndpointName, ScheduleName};
 use tidegate_core::pipeline::{Capture, ModelMonitor, MonitorKind};
 use tidegate_core::world::{
     Answer, BaselineFiles, BaselineSpec, ConfigSpec, Effect, MonitorSpec, Outcome, PipelineRun,
-    Question, RunStatus, VariantSpec, World, WorldErrorKind,
+    Question, RunStatus, ScheduleState, VariantSpec, World, WorldErrorKind,
 };
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/monitoring";
@@ -191,6 +191,90 @@ async fn a_schedule_that_was_just_changed_is_left_for_later() {
     fixture.done(&pause(true)).await;
     let error = fixture.world.perform(&pause(false)).await.unwrap_err();
     assert_eq!(error.kind, WorldErrorKind::Gone, "{error}");
+}
+
+#[tokio::test]
+async fn a_monitor_of_batch_data_is_set_up_in_every_kind_and_removed() {
+    let fixture = fixture().await;
+    let batch = json!({ "captured": "s3://bucket/captured/", "format": "csv_with_header" });
+    let labels = "s3://bucket/labels";
+    for (kind, more) in [
+        (MonitorKind::DataQuality, json!({})),
+        (
+            MonitorKind::ModelQuality,
+            json!({
+                "kind": "model_quality", "ground_truth": labels, "problem": "binary",
+                "inference": "0", "label_delay_hours": 24, "schedule": "cron(0 3 ? * * *)",
+            }),
+        ),
+        (
+            MonitorKind::Bias,
+            json!({ "kind": "bias", "ground_truth": labels, "inference": "0" }),
+        ),
+        (MonitorKind::Attribution, json!({ "kind": "attribution" })),
+    ] {
+        let mut keys = more.clone();
+        keys["batch"] = batch.clone();
+        let effect = set_up(&keys);
+        fixture.done(&effect).await;
+        fixture.done(&effect).await;
+        let asked = Question::MonitoringSchedule(name());
+        let Answer::MonitoringSchedule(shown) = fixture.world.ask(&asked).await.unwrap() else {
+            panic!("{kind:?} is not there");
+        };
+        assert_eq!(shown.endpoint, None, "{kind:?}");
+        if kind == MonitorKind::ModelQuality {
+            let sagemaker = &fixture.clients.sagemaker;
+            let describe = sagemaker.describe_model_quality_job_definition();
+            let found = describe.job_definition_name(name().as_str()).send().await;
+            let input = found.unwrap().model_quality_job_input.unwrap();
+            assert_eq!(input.endpoint_input, None);
+            let input = input.batch_transform_input.unwrap();
+            let captured = input.data_captured_destination_s3_uri();
+            assert_eq!(captured, Some("s3://bucket/captured"));
+            let csv = input.dataset_format().and_then(|f| f.csv());
+            assert_eq!(csv.and_then(|csv| csv.header()), Some(true));
+            assert_eq!(input.inference_attribute(), Some("0"));
+            assert_eq!(input.start_time_offset(), Some("-PT48H"));
+        }
+        // Somebody deletes the schedule alone: it is made again.
+        fixture.minutes_pass(1);
+        let delete = fixture.clients.sagemaker.delete_monitoring_schedule();
+        let delete = delete.monitoring_schedule_name(name().as_str());
+        delete.send().await.unwrap();
+        fixture.done(&effect).await;
+        // A definition of other batch data under this name is another.
+        let mut other = keys.clone();
+        other["batch"]["captured"] = json!("s3://bucket/other");
+        let refused = fixture.world.perform(&set_up(&other)).await.unwrap_err();
+        assert!(refused.message.contains("is another"), "{refused}");
+        fixture.minutes_pass(1);
+        fixture.done(&remove(kind)).await;
+        fixture.done(&remove(kind)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_schedule_says_whether_it_runs() {
+    let fixture = fixture().await;
+    let shown = async || {
+        let asked = Question::MonitoringSchedule(name());
+        match fixture.world.ask(&asked).await.unwrap() {
+            Answer::MonitoringSchedule(shown) => Some(shown.state),
+            _ => None,
+        }
+    };
+    assert_eq!(shown().await, None);
+    fixture.done(&set_up(&json!({}))).await;
+    assert_eq!(shown().await, Some(ScheduleState::Changing));
+    fixture.minutes_pass(1);
+    assert_eq!(shown().await, Some(ScheduleState::Scheduled));
+    fixture.done(&pause(true)).await;
+    fixture.minutes_pass(1);
+    assert_eq!(shown().await, Some(ScheduleState::Stopped));
+    fixture.done(&remove(MonitorKind::DataQuality)).await;
+    fixture.minutes_pass(1);
+    assert_eq!(shown().await, None);
 }
 
 fn baseline(data: &str, more: &Value) -> Effect {

@@ -1,10 +1,12 @@
 //! Monitors that follow the champion: each version that serves an endpoint alone gets the monitors
 //! of the policy, and those of the version before go. While two versions serve, they pause: Model
-//! Monitor supports one model on an endpoint.
+//! Monitor supports one model on an endpoint. Those of batch transform data follow the champion as
+//! well, and run on meanwhile.
 //!
 //! What Tidegate made is remembered here, by name; no other schedule is ever changed. Housekeeping
-//! compares what is there with what is wanted (`follow.rs`), and what came of the calls is taken in
-//! by `settle.rs`. Source: "Schedule monitoring jobs" in the SageMaker developer guide.
+//! compares what is there with what is wanted (`follow.rs`) and with what people did (`by_hand.rs`),
+//! tries again what failed (`again.rs`), and what came of the calls is taken in by `settle.rs`.
+//! Source: "Schedule monitoring jobs" in the SageMaker developer guide.
 
 use std::collections::BTreeMap;
 
@@ -16,19 +18,23 @@ use crate::case::Case;
 use crate::head::Head;
 use crate::name::{EndpointName, GroupName, PackageVersion, ScheduleName, hex};
 use crate::pipeline::{ModelMonitor, MonitorKind, Policy, Stage};
+use crate::run_once;
 
+mod again;
 pub mod analysis;
 mod baseline;
+mod by_hand;
 mod follow;
 mod settle;
 
+pub use again::MOST_TRIES;
 pub(crate) use follow::{follow, needs};
 pub(crate) use settle::settled;
 
 /// The start of every name, by which IAM knows them.
 const PREFIX: &str = "tidegate";
 
-/// The most monitors that are kept: four of five stages, and some that are on their way out.
+/// The most monitors that are kept: the 20 of a policy, and some that are on their way out.
 pub const MOST_KEPT: usize = 24;
 
 /// The longest reason that is remembered, bytes of JSON.
@@ -62,6 +68,28 @@ pub struct Kept {
     pub version: PackageVersion,
     /// How far it is.
     pub phase: Phase,
+    /// Whether it looks at batch transform data instead of the endpoint's.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub batch: bool,
+    /// How often it was tried again after it failed, at most [`MOST_TRIES`].
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    pub tries: u8,
+    /// The mark of the failure that people were told last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<String>,
+    /// When it was found that somebody had deleted it, the last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<Timestamp>,
+}
+
+// serde hands references.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_not(flag: &bool) -> bool {
+    !flag
+}
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_none_yet(tries: &u8) -> bool {
+    *tries == 0
 }
 
 /// How far a monitor is.
@@ -85,12 +113,19 @@ pub enum Phase {
     Resuming,
     /// Its deletion was asked for.
     Leaving,
-    /// It could not be set up or changed. Nothing more is tried until it is not wanted.
+    /// Somebody stopped it; it stays so until somebody starts it.
+    Stopped,
+    /// Somebody deleted it twice within a day; it stays so until it is not wanted.
+    Deleted,
+    /// It could not be set up or changed. It is tried again once a day, [`MOST_TRIES`] times.
     Failed {
         /// Why, cut.
         why: String,
         /// Whether something of it may be there.
         made: bool,
+        /// When; none in states of before it was tried again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<Timestamp>,
     },
 }
 
@@ -103,6 +138,8 @@ impl Kept {
             Phase::Running | Phase::Pausing => "running".to_owned(),
             Phase::Paused | Phase::Resuming => "paused".to_owned(),
             Phase::Leaving => "being removed".to_owned(),
+            Phase::Stopped => "stopped by hand".to_owned(),
+            Phase::Deleted => "deleted by hand".to_owned(),
             Phase::Failed { why, .. } => format!("failed: {why}"),
         }
     }
@@ -110,9 +147,25 @@ impl Kept {
     fn is_asked_for_findings(&self) -> bool {
         matches!(
             self.phase,
-            Phase::Running | Phase::Pausing | Phase::Paused | Phase::Resuming
+            Phase::Running | Phase::Pausing | Phase::Paused | Phase::Resuming | Phase::Stopped
         )
     }
+
+    /// Whether its schedule is there, or was until somebody deleted it.
+    pub fn has_schedule(&self) -> bool {
+        self.is_asked_for_findings() || matches!(self.phase, Phase::Deleted)
+    }
+
+    /// What it looks at: "data quality", "data quality of batch data".
+    pub fn subject(&self) -> String {
+        subject(self.kind, self.batch)
+    }
+}
+
+/// What a monitor looks at, in words.
+fn subject(kind: MonitorKind, batch: bool) -> String {
+    let of_batch = if batch { " of batch data" } else { "" };
+    format!("{kind}{of_batch}")
 }
 
 /// The time in which two versions served an endpoint.
@@ -146,6 +199,12 @@ impl Monitors {
     /// Whether findings of a schedule of this name are asked for.
     pub(crate) fn is_watched(&self, name: &ScheduleName) -> bool {
         self.kept.get(name).is_some_and(Kept::is_asked_for_findings)
+    }
+
+    /// The monitor that a schedule is, or is a run by hand of.
+    pub(crate) fn known(&self, schedule: &ScheduleName) -> Option<&Kept> {
+        let origin = || self.kept.get(&run_once::origin(schedule)?);
+        self.kept.get(schedule).or_else(origin)
     }
 
     /// Whether a finding on data since then is one on two versions.
@@ -183,8 +242,15 @@ struct Wanted<'a> {
     job: Option<String>,
     /// The model that serves.
     model: String,
-    /// Whether two versions serve, or soon will.
+    /// Whether it looks at an endpoint that two versions serve, or soon will.
     is_mixed: bool,
+}
+
+impl Wanted<'_> {
+    /// What it looks at, in words.
+    fn subject(&self) -> String {
+        subject(self.monitor.kind, self.monitor.batch.is_some())
+    }
 }
 
 /// What the policy asks for, of the versions that serve.
@@ -209,14 +275,14 @@ fn wanted<'a>(case: &Case<'a>, head: &Head) -> Vec<Wanted<'a>> {
                 package: candidate.package.clone(),
                 job: candidate.job.clone(),
                 model: champion.model.clone(),
-                is_mixed: head.rollouts.contains_key(&stage.name),
+                is_mixed: monitor.batch.is_none() && head.rollouts.contains_key(&stage.name),
             });
         }
     }
     all
 }
 
-/// `tidegate-<endpoint>-<kind>-v<version>-<hash>`, at most 63 characters. The hash is of all that the
+/// `tidegate-<endpoint>-<kind>-v<version>-<hash>` (`-batch-<kind>-`), at most 63 characters. The hash is of all that the
 /// policy says of it: what is changed there is another monitor.
 fn name(
     group: &GroupName,
@@ -227,9 +293,13 @@ fn name(
     let said = serde_json::to_string(monitor).unwrap_or_default();
     let text = format!("{group}\n{endpoint}\n{version}\n{said}");
     let hash = hex(Sha256::digest(text.as_bytes()).as_slice(), 5);
-    let short: String = endpoint.as_str().chars().take(22).collect();
+    let (length, batch) = match &monitor.batch {
+        Some(_) => (16, "batch-"),
+        None => (22, ""),
+    };
+    let short: String = endpoint.as_str().chars().take(length).collect();
     format!(
-        "{PREFIX}-{}-{}-{version}-{hash}",
+        "{PREFIX}-{}-{batch}{}-{version}-{hash}",
         short.trim_end_matches('-'),
         monitor.kind.short()
     )
@@ -264,6 +334,9 @@ mod tests {
         assert_eq!(first, of("", u32::MAX));
         assert_ne!(first, of("", 1));
         assert_ne!(first, of("volume_gb = 30", u32::MAX));
+        let batch = of("batch = { captured = \"s3://bucket/batch\" }", u32::MAX);
+        assert!(ScheduleName::parse(&batch).is_ok(), "{batch}");
+        assert!(batch.contains("-batch-quality-v"), "{batch}");
     }
 
     #[test]

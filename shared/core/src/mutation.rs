@@ -77,6 +77,9 @@ mutations! {
     KeepOldMonitors, "the monitors of the champion before are not removed";
     MonitorMixture, "monitors do not pause while two versions serve";
     NeverResume, "a paused monitor does not run again";
+    ResumeStopped, "a monitor that somebody stopped is started again";
+    OverlookDeletion, "nobody sees that a monitor was deleted";
+    FightDeletion, "a monitor that is deleted again and again is set up each time";
     RetrainOnSchema, "a schema error with drift beside it starts a retraining";
     RemoveForeignMonitor, "a schedule that the policy lists is removed although people made it";
     ServeOverwritten, "a version is served although its artifact was written over";

@@ -38,7 +38,7 @@ pub use monitor::{
 pub use preflight::Preflight;
 pub use read::parse;
 pub use schema::schema;
-pub use watching::{Baseline, DataFormat, ModelMonitor, MonitorKind, Problem};
+pub use watching::{Baseline, Batch, DataFormat, ModelMonitor, MonitorKind, Problem};
 
 /// A pipeline's whole policy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -324,9 +324,10 @@ pub struct Stage {
     /// Which requests are kept in S3. Without it: as the endpoint has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capture: Option<Capture>,
-    /// The monitors that follow the champion, one of each kind; at most 4.
+    /// The monitors that follow the champion, one of each kind, and one of each kind and batch data;
+    /// at most 8, and 20 in all stages.
     #[serde(default, rename = "monitor", skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 4))]
+    #[schemars(length(max = 8))]
     pub monitors: Vec<ModelMonitor>,
 }
 

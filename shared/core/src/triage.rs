@@ -330,7 +330,11 @@ fn violation(
         .schedule(schedule)
         .is()
         .and_then(|s| s.endpoint.as_ref());
-    let endpoint = endpoint.or(described);
+    // Of a schedule that is gone AWS says nothing; of one that Tidegate made it is known.
+    let kept = decision.head.monitors.known(schedule);
+    let is_batch = kept.is_some_and(|kept| kept.batch);
+    let own = kept.filter(|kept| !kept.batch).map(|k| k.endpoint.clone());
+    let endpoint = endpoint.or(described).or(own.as_ref());
     let stage = endpoint.and_then(|e| case.stages().find(|s| &s.endpoint == e));
     let mut note = Note::new(
         What::ViolationSeen,
@@ -344,7 +348,8 @@ fn violation(
         react(case, stage, &found, note, decision);
         return;
     }
-    if endpoint.is_none() && case.facts.schedule(schedule) != Known::NotAsked {
+    let is_known = is_batch || case.facts.schedule(schedule) != Known::NotAsked;
+    if endpoint.is_none() && is_known {
         return batch::react(case, schedule, &found, note, decision);
     }
     let unwatched = "It watches no endpoint of this pipeline: nothing was changed.";

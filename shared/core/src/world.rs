@@ -28,7 +28,7 @@ use crate::trace::Trace;
 mod monitors;
 mod tuning;
 
-pub use monitors::{AnalysisSpec, BaselineFiles, BaselineSpec, MonitorSpec};
+pub use monitors::{AnalysisSpec, BaselineFiles, BaselineSpec, MonitorSpec, ScheduleState};
 pub use tuning::{BestJob, TuningClone, TuningJob, TuningLike};
 
 /// The outside.
@@ -501,6 +501,9 @@ pub struct MonitoringSchedule {
     /// When that execution was to run.
     #[serde(default)]
     pub newest_violating_at: Option<Timestamp>,
+    /// Whether it runs.
+    #[serde(default)]
+    pub state: ScheduleState,
 }
 
 /// What a monitoring job found.

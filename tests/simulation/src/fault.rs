@@ -71,6 +71,7 @@ faults! {
     TickSkew = "tick-skew", "The own time of a tick or of housekeeping is off by up to three minutes.";
     Raced = "raced", "For minutes, two of three commits find that somebody else was first.";
     MetricsDown = "metrics-down", "For up to an hour and a half CloudWatch answers with errors alone.";
+    MonitorTouched = "monitor-touched", "A person stops, starts or deletes a monitor of Tidegate's.";
 }
 
 /// How often each kind of fault happens, of a thousand places where it could.

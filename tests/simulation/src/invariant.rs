@@ -38,7 +38,7 @@ invariants! {
     OneRolloutPerApproval = "one-rollout-per-approval", "An approval gives at most one rollout, and a rollout ends once.";
     OnePackagePerJob = "one-package-per-job", "A training job gives at most one package.";
     OneRetraining = "one-retraining-per-cooldown", "A cooldown sees at most one retraining, a month no more than the policy allows.";
-    MonitorsFollow = "monitors-follow", "Each version that serves alone has the monitors of its policy and no other of Tidegate's is left; while two serve for long, none runs.";
+    MonitorsFollow = "monitors-follow", "Each version that serves alone has the monitors of its policy and no other of Tidegate's is left; while two serve for long, none runs. What people stopped or deleted twice is left so.";
     OnlyOurs = "only-ours", "No monitoring schedule that Tidegate did not make is stopped, started or deleted.";
     SchemaNeverRetrains = "schema-never-retrains", "No report with a schema error starts a retraining, unless the policy says so.";
     SameArtifact = "same-artifact", "No rollout starts of a version whose artifact was overwritten after it was registered.";

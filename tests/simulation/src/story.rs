@@ -10,7 +10,7 @@ mod monitors;
 mod plan;
 mod write;
 
-pub use monitors::{Report, Watching};
+pub use monitors::{ByHand, Report, Watching};
 pub use plan::{Edits, Plan};
 
 /// A whole story.
@@ -106,6 +106,13 @@ pub enum What {
     Overwrite {
         /// The job.
         job: u32,
+    },
+    /// A person does something to the monitor of a stage.
+    Monitor {
+        /// The stage, from 0.
+        stage: usize,
+        /// What.
+        does: ByHand,
     },
     /// An alarm goes off.
     Alarm {

@@ -7,7 +7,6 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ServerSideEncryption;
 use serde_json::Value;
 use tidegate_core::monitors::analysis::{Use, configs, place};
-use tidegate_core::name::ScheduleName;
 use tidegate_core::pipeline::ModelMonitor;
 use tidegate_core::world::{AnalysisSpec, WorldError};
 
@@ -28,15 +27,11 @@ impl AwsWorld {
     pub(super) async fn ensure_configs(
         &self,
         monitor: &ModelMonitor,
-        name: &ScheduleName,
         analysis: &AnalysisSpec,
     ) -> Result<(), WorldError> {
         let template = &analysis.template;
         let bytes = self.bytes(template).await?.ok_or_else(|| {
-            let why = format!(
-                "the analysis config {template} is not there; upload it, and change a key of the \
-                 monitor in the policy, so that it is tried again"
-            );
+            let why = format!("the analysis config {template} is not there; upload it");
             refused(READ, why)
         })?;
         let text = String::from_utf8_lossy(&bytes);
@@ -46,7 +41,7 @@ impl AwsWorld {
             (Use::Baselining, &made.baselining),
             (Use::Monitor, &made.monitor),
         ] {
-            let uri = place(monitor, name, of);
+            let uri = place(monitor, &analysis.folder, of);
             self.ensure_object(&uri, content, monitor.kms_key.clone())
                 .await?;
         }

@@ -38,7 +38,7 @@ impl AwsWorld {
     ) -> Result<Outcome, WorldError> {
         let monitor = &spec.monitor;
         if let Some(analysis) = &spec.analysis {
-            self.ensure_configs(monitor, &spec.name, analysis).await?;
+            self.ensure_configs(monitor, analysis).await?;
         }
         let cluster = ProcessingClusterConfig::builder()
             .instance_count(1)

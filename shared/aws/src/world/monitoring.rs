@@ -7,14 +7,16 @@
 use aws_sdk_sagemaker::operation::describe_monitoring_schedule::DescribeMonitoringScheduleOutput;
 use aws_sdk_sagemaker::operation::describe_processing_job::DescribeProcessingJobOutput;
 use aws_sdk_sagemaker::types::{
-    ExecutionStatus, MonitoringExecutionSortKey, ProcessingOutputConfig, SortOrder,
+    ExecutionStatus, MonitoringExecutionSortKey, ProcessingOutputConfig, ScheduleStatus, SortOrder,
 };
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 use tidegate_core::finding::FindingKind;
 use tidegate_core::name::{EndpointName, ScheduleName};
-use tidegate_core::world::{Answer, Findings, MonitoringSchedule, Violation, WorldError};
+use tidegate_core::world::{
+    Answer, Findings, MonitoringSchedule, ScheduleState, Violation, WorldError,
+};
 
 use super::AwsWorld;
 use super::values::{name_of_arn, time};
@@ -63,6 +65,7 @@ impl AwsWorld {
             endpoint: endpoint_of(&found).and_then(|name| EndpointName::parse(name).ok()),
             newest_violating_job: job.map(|arn| name_of_arn(arn).to_owned()),
             newest_violating_at: newest.and_then(|execution| time(execution.scheduled_time())),
+            state: state(&found),
         })))
     }
 
@@ -113,6 +116,19 @@ impl AwsWorld {
             unreadable,
             violations,
         })))
+    }
+}
+
+/// What is Pending, or of a status that is not known here, may be anything in a moment.
+fn state(schedule: &DescribeMonitoringScheduleOutput) -> ScheduleState {
+    match schedule.monitoring_schedule_status() {
+        Some(ScheduleStatus::Scheduled) => ScheduleState::Scheduled,
+        Some(ScheduleStatus::Stopped) => ScheduleState::Stopped,
+        Some(ScheduleStatus::Failed) => {
+            let why = schedule.failure_reason().unwrap_or("it gives no reason");
+            ScheduleState::Failed(cut(why, LONGEST_TEXT).to_owned())
+        }
+        _ => ScheduleState::Changing,
     }
 }
 

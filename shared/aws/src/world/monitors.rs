@@ -26,8 +26,7 @@ const DELETE: &str = "DeleteMonitoringSchedule";
 impl AwsWorld {
     pub(super) async fn set_up_monitor(&self, spec: &MonitorSpec) -> Result<Outcome, WorldError> {
         if let Some(analysis) = &spec.analysis {
-            self.ensure_configs(&spec.monitor, &spec.name, analysis)
-                .await?;
+            self.ensure_configs(&spec.monitor, analysis).await?;
         }
         self.ensure_definition(spec).await?;
         let name = spec.name.as_str();

@@ -130,6 +130,12 @@ what! {
     MonitorRemoved = "monitor-removed",
     /// A monitor could not be set up, changed or deleted.
     MonitorFailed = "monitor-failed",
+    /// A monitor that failed is tried again.
+    MonitorRetried = "monitor-retried",
+    /// Somebody stopped a monitor that Tidegate made.
+    MonitorStopped = "monitor-stopped",
+    /// Somebody deleted a monitor that Tidegate made.
+    MonitorDeleted = "monitor-deleted",
     /// People were told.
     Told = "told",
     /// Calls were asked for, on the way to what was decided before.

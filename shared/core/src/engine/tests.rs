@@ -4,7 +4,9 @@
 
 mod approvers;
 mod batch;
+mod batch_monitors;
 mod bounds;
+mod by_hand;
 mod chaos;
 mod contention;
 mod edges;

@@ -6,7 +6,7 @@ use super::Wanted;
 use crate::case::Case;
 use crate::facts::Known;
 use crate::monitors::analysis::{self, Use};
-use crate::name::JobName;
+use crate::name::{JobName, ScheduleName};
 use crate::pipeline::MonitorKind;
 use crate::world::{AnalysisSpec, BaselineFiles, Question};
 
@@ -28,26 +28,26 @@ pub(super) fn needs(wanted: &Wanted<'_>) -> Vec<Question> {
     let mut questions = vec![Question::Package { arn }];
     let baseline = wanted.monitor.baseline.as_ref();
     if baseline.is_some_and(|b| b.channel.is_some()) {
-        questions.extend(job(wanted).map(Question::TrainingJob));
+        questions.extend(training_job(wanted).map(Question::TrainingJob));
     }
     questions
 }
 
 /// The folder of the baseline that is made.
-pub(super) fn output(wanted: &Wanted<'_>) -> String {
+pub(super) fn output(wanted: &Wanted<'_>, job: &ScheduleName) -> String {
     let to = wanted.monitor.to.trim_end_matches('/');
-    format!("{to}/baselines/{}", wanted.name)
+    format!("{to}/baselines/{job}")
 }
 
 /// What a baselining job has made.
-pub(super) fn made(wanted: &Wanted<'_>) -> BaselineFiles {
-    let folder = output(wanted);
+pub(super) fn made(wanted: &Wanted<'_>, job: &ScheduleName) -> BaselineFiles {
+    let folder = output(wanted, job);
     let file = |name: &str| Some(format!("{folder}/{name}"));
     if wanted.monitor.kind.takes_config() {
         return BaselineFiles {
             constraints: file("analysis.json"),
             statistics: None,
-            config: config_of(wanted),
+            config: config_of(wanted, job),
         };
     }
     BaselineFiles {
@@ -57,18 +57,18 @@ pub(super) fn made(wanted: &Wanted<'_>) -> BaselineFiles {
     }
 }
 
-/// Where the monitor's own analysis config is.
-fn config_of(wanted: &Wanted<'_>) -> Option<String> {
+/// Where the monitor's own analysis config is: each try has its own.
+fn config_of(wanted: &Wanted<'_>, job: &ScheduleName) -> Option<String> {
     let is_clarify = wanted.monitor.kind.takes_config();
-    is_clarify.then(|| analysis::place(wanted.monitor, &wanted.name, Use::Monitor))
+    is_clarify.then(|| analysis::place(wanted.monitor, job, Use::Monitor))
 }
 
-fn job(wanted: &Wanted<'_>) -> Option<JobName> {
+fn training_job(wanted: &Wanted<'_>) -> Option<JobName> {
     JobName::parse(wanted.job.as_deref()?).ok()
 }
 
-/// Where the baseline of a monitor is.
-pub(super) fn source(case: &Case<'_>, wanted: &Wanted<'_>) -> Source {
+/// Where the baseline of a monitor is; `job` is the name of what would make it.
+pub(super) fn source(case: &Case<'_>, wanted: &Wanted<'_>, job: &ScheduleName) -> Source {
     let (monitor, kind) = (wanted.monitor, wanted.monitor.kind);
     let own = match case.facts.package(&wanted.package) {
         Known::NotAsked => return Source::Unknown,
@@ -87,12 +87,13 @@ pub(super) fn source(case: &Case<'_>, wanted: &Wanted<'_>) -> Source {
     let files = |constraints: &str, statistics: Option<String>| BaselineFiles {
         constraints: Some(constraints.to_owned()),
         statistics: statistics.filter(|_| kind == MonitorKind::DataQuality),
-        config: config_of(wanted),
+        config: config_of(wanted, job),
     };
     let analysis = config.filter(|_| kind.takes_config());
     let analysis = analysis.map(|template| AnalysisSpec {
         template,
         model: wanted.model.clone(),
+        folder: job.clone(),
     });
     if let Some(constraints) = &own.constraints {
         let from = "the package's drift baselines".to_owned();
@@ -123,7 +124,7 @@ fn of_channel(
     analysis: Option<AnalysisSpec>,
 ) -> Source {
     let version = wanted.version;
-    let Some(job) = job(wanted) else {
+    let Some(job) = training_job(wanted) else {
         return Source::None(format!(
             "The package of {version} names no training job (tidegate:job), so its channel \
              {channel} is not known. Give the baseline's `data` in the policy."

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
+use super::again::{self, could_not, job_name};
 use super::baseline::{self, Source};
-use super::{Kept, LONGEST_WHY, MOST_KEPT, Mixture, Phase, Wanted, wanted};
+use super::settle::{forget, route};
+use super::{Kept, MOST_KEPT, Mixture, Phase, Wanted, by_hand, wanted};
 use crate::audit::What;
-use crate::bounds::cut;
 use crate::case::Case;
 use crate::decision::{Decision, Note};
 use crate::facts::Known;
@@ -27,6 +28,9 @@ use crate::world::{
 /// How many calls and lines of the trail one look may come to; the rest is next.
 const AT_ONCE: usize = 16;
 
+/// The tag with the monitor's name.
+pub(super) const TAG: &str = "tidegate:monitor";
+
 /// How much longer than it may take a baselining job is waited for.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(30);
 
@@ -38,14 +42,14 @@ pub(crate) fn needs(case: &Case<'_>) -> Vec<Question> {
     }
     let mut questions = Vec::new();
     for wanted in wanted(case, head) {
-        match head.monitors.kept.get(&wanted.name).map(|k| &k.phase) {
+        let kept = head.monitors.kept.get(&wanted.name);
+        match kept.map(|k| &k.phase) {
             None | Some(Phase::SettingUp) if !wanted.is_mixed => {
                 questions.extend(baseline::needs(&wanted));
             }
             Some(Phase::Baselining { .. }) => {
-                questions.push(Question::Baselining {
-                    job: wanted.name.clone(),
-                });
+                let job = job_name(&wanted.name, kept.map_or(0, |k| k.tries));
+                questions.push(Question::Baselining { job });
             }
             _ => {}
         }
@@ -82,13 +86,19 @@ pub(crate) fn follow(case: &Case<'_>, decision: &mut Decision) {
             decision.effects.push((lane, effect));
         }
     }
-    for wanted in &wanted {
+    for one in &wanted {
         let kept = &decision.head.monitors.kept;
-        let is_same =
-            |k: &Kept| k.endpoint == wanted.stage.endpoint && k.kind == wanted.monitor.kind;
+        // The one before has to go first.
+        let is_before = |name: &ScheduleName, k: &Kept| {
+            k.endpoint == one.stage.endpoint
+                && k.kind == one.monitor.kind
+                && k.batch == one.monitor.batch.is_some()
+                && wanted.iter().all(|w| &w.name != name)
+        };
+        let is_there = kept.contains_key(&one.name) || kept.iter().any(|(n, k)| is_before(n, k));
         let has_room = kept.len() < MOST_KEPT && size(decision) - before < AT_ONCE;
-        if !wanted.is_mixed && has_room && !kept.values().any(is_same) {
-            begin(case, wanted, decision);
+        if !one.is_mixed && has_room && !is_there {
+            begin(case, one, decision);
         }
     }
 }
@@ -120,7 +130,6 @@ fn step(
     wanted: Option<&Wanted<'_>>,
     decision: &mut Decision,
 ) {
-    let monitors = &mut decision.head.monitors;
     let Some(wanted) = wanted else {
         let is_made = !matches!(
             kept.phase,
@@ -132,26 +141,40 @@ fn step(
         if is_made {
             leave(case, name, kept, decision);
         } else {
-            monitors.kept.remove(name);
+            forget(case, name, decision);
         }
         return;
     };
+    if by_hand::look(case, name, kept, decision) {
+        return;
+    }
+    let monitors = &mut decision.head.monitors;
     match &kept.phase {
         Phase::Baselining { since } if !wanted.is_mixed => {
-            look_at_baseline(case, wanted, *since, decision);
+            look_at_baseline(case, wanted, *since, kept.tries, decision);
         }
-        // Its calls were called off: from the start.
-        Phase::SettingUp => {
-            monitors.kept.remove(name);
+        // Its calls were called off, or it has to be made again: from the start.
+        Phase::SettingUp if !wanted.is_mixed => begin(case, wanted, decision),
+        Phase::Failed { made, since, .. } if !wanted.is_mixed => {
+            if again::is_due(case, kept, *since) {
+                again::try_again(name, kept, *made, decision);
+            }
         }
         Phase::Leaving => leave(case, name, kept, decision),
         Phase::Running if Mutation::MonitorMixture.is_on() => {}
         Phase::Paused if Mutation::NeverResume.is_on() => {}
+        Phase::Stopped if Mutation::ResumeStopped.is_on() => resume(wanted, decision),
         Phase::Running | Phase::Pausing if wanted.is_mixed => pause(case, wanted, decision),
         Phase::Pausing => monitors.phase(name, Phase::Running),
         Phase::Paused | Phase::Resuming if !wanted.is_mixed => resume(wanted, decision),
         Phase::Resuming => monitors.phase(name, Phase::Paused),
-        Phase::Baselining { .. } | Phase::Running | Phase::Paused | Phase::Failed { .. } => {}
+        Phase::Baselining { .. }
+        | Phase::SettingUp
+        | Phase::Running
+        | Phase::Paused
+        | Phase::Stopped
+        | Phase::Deleted
+        | Phase::Failed { .. } => {}
     }
 }
 
@@ -163,6 +186,7 @@ fn leave(case: &Case<'_>, name: &ScheduleName, kept: &Kept, decision: &mut Decis
         version,
         ..
     } = kept;
+    let subject = kept.subject();
     if kept.phase != Phase::Leaving {
         let stage = case.stages().find(|s| &s.endpoint == endpoint);
         let champion = stage.and_then(|s| decision.head.champions.get(&s.name));
@@ -172,7 +196,7 @@ fn leave(case: &Case<'_>, name: &ScheduleName, kept: &Kept, decision: &mut Decis
             "the policy does not ask for it any more"
         };
         let why = format!(
-            "The monitor {name} of {version} on {endpoint} ({kind}) is removed: {because}."
+            "The monitor {name} of {version} on {endpoint} ({subject}) is removed: {because}."
         );
         let note = Note::new(
             What::MonitorRemoved,
@@ -193,7 +217,8 @@ fn leave(case: &Case<'_>, name: &ScheduleName, kept: &Kept, decision: &mut Decis
 
 /// The first call of a monitor that there is not.
 fn begin(case: &Case<'_>, wanted: &Wanted<'_>, decision: &mut Decision) {
-    let phase = match baseline::source(case, wanted) {
+    let job = job_name(&wanted.name, tries(wanted, decision));
+    let phase = match baseline::source(case, wanted, &job) {
         Source::Unknown => return,
         Source::Files(files, analysis, from) => {
             set_up(case, wanted, files, analysis, &from, decision);
@@ -205,24 +230,36 @@ fn begin(case: &Case<'_>, wanted: &Wanted<'_>, decision: &mut Decision) {
         }
         Source::None(why) => {
             keep(wanted, Phase::SettingUp, decision);
-            return could_not(&wanted.name, &why, false, decision);
+            return could_not(case, &wanted.name, &why, false, decision);
         }
     };
     keep(wanted, phase, decision);
 }
 
+/// What was remembered of it before stays.
 fn keep(wanted: &Wanted<'_>, phase: Phase, decision: &mut Decision) {
+    let all = &mut decision.head.monitors.kept;
+    if let Some(kept) = all.get_mut(&wanted.name) {
+        kept.phase = phase;
+        return;
+    }
     let kept = Kept {
         kind: wanted.monitor.kind,
         endpoint: wanted.stage.endpoint.clone(),
         version: wanted.version,
         phase,
+        batch: wanted.monitor.batch.is_some(),
+        tries: 0,
+        told: None,
+        deleted: None,
     };
-    decision
-        .head
-        .monitors
-        .kept
-        .insert(wanted.name.clone(), kept);
+    all.insert(wanted.name.clone(), kept);
+}
+
+/// How often it was tried again.
+fn tries(wanted: &Wanted<'_>, decision: &Decision) -> u8 {
+    let kept = decision.head.monitors.kept.get(&wanted.name);
+    kept.map_or(0, |kept| kept.tries)
 }
 
 fn start_baselining(
@@ -239,20 +276,22 @@ fn start_baselining(
         stage,
         ..
     } = wanted;
+    let job = job_name(name, tries(wanted, decision));
     let why = format!(
         "{version} serves {}: the baseline of its {} is made of {data} by the processing job \
-         {name}.",
-        stage.endpoint, monitor.kind
+         {job}.",
+        stage.endpoint,
+        wanted.subject()
     );
-    let facts = json!({ "monitor": name, "data": data });
+    let facts = json!({ "monitor": name, "job": job, "data": data });
     decision
         .notes
         .push(about(wanted, What::BaselineStarted, why, facts));
     let spec = BaselineSpec {
-        name: name.clone(),
+        output: baseline::output(wanted, &job),
+        name: job,
         monitor: (*monitor).clone(),
         data,
-        output: baseline::output(wanted),
         analysis,
         tags: tags(case, wanted),
     };
@@ -264,19 +303,21 @@ fn look_at_baseline(
     case: &Case<'_>,
     wanted: &Wanted<'_>,
     since: Timestamp,
+    tries: u8,
     decision: &mut Decision,
 ) {
     let name = &wanted.name;
+    let job = &job_name(name, tries);
     let longest = SignedDuration::from_mins(i64::from(wanted.monitor.max_minutes)) + PATIENCE;
     let is_late = case.now.duration_since(since) > longest;
     let fail = |reason: &str, decision: &mut Decision| {
-        let why = format!("The baselining job {name} {reason}");
-        could_not(name, &why, false, decision);
+        let why = format!("The baselining job {job} {reason}");
+        could_not(case, name, &why, false, decision);
     };
-    match case.facts.baselining(name) {
+    match case.facts.baselining(job) {
         Known::Is(run) => match run.status {
             RunStatus::Succeeded => {
-                let (files, from) = (baseline::made(wanted), "the baseline that was made");
+                let (files, from) = (baseline::made(wanted, job), "the baseline that was made");
                 set_up(case, wanted, files, None, from, decision);
                 decision.head.monitors.phase(name, Phase::SettingUp);
             }
@@ -293,7 +334,7 @@ fn look_at_baseline(
         },
         // What was made seconds ago may not be shown yet.
         Known::Missing if is_late => {
-            let question = Question::Baselining { job: name.clone() };
+            let question = Question::Baselining { job: job.clone() };
             let reason = match case.facts.answer(&question) {
                 Some(Answer::Refused(error)) => {
                     format!(
@@ -326,7 +367,9 @@ fn set_up(
     } = wanted;
     let why = format!(
         "{version} serves {}: its {} is monitored by {name} ({}), compared with {from}.",
-        stage.endpoint, monitor.kind, monitor.schedule
+        stage.endpoint,
+        wanted.subject(),
+        monitor.schedule
     );
     let facts = json!({ "monitor": name, "baseline": baseline, "policy": monitor });
     decision
@@ -342,13 +385,16 @@ fn set_up(
     };
     let effect = Effect::SetUpMonitor(Box::new(spec));
     decision.effects.push((Lane::Monitor(name.clone()), effect));
+    if monitor.batch.is_some() {
+        decision.routes.push(route(name));
+    }
 }
 
 fn tags(case: &Case<'_>, wanted: &Wanted<'_>) -> BTreeMap<String, String> {
     [
         ("tidegate:pipeline", case.policy().pipeline.name.to_string()),
         ("tidegate:version", wanted.version.0.to_string()),
-        ("tidegate:monitor", wanted.name.to_string()),
+        (TAG, wanted.name.to_string()),
     ]
     .map(|(k, v)| (k.to_owned(), v))
     .into()
@@ -368,6 +414,7 @@ fn pause(case: &Case<'_>, wanted: &Wanted<'_>, decision: &mut Decision) {
         .stage
         .monitors
         .iter()
+        .filter(|monitor| monitor.batch.is_none())
         .map(ModelMonitor::every_hours)
         .max();
     let mixture = Mixture {
@@ -412,47 +459,17 @@ fn about(wanted: &Wanted<'_>, what: What, why: String, facts: serde_json::Value)
         .endpoint(&wanted.stage.endpoint)
 }
 
-/// A monitor is given up, and people are told why, once.
-pub(super) fn could_not(name: &ScheduleName, why: &str, made: bool, decision: &mut Decision) {
-    let Some(kept) = decision.head.monitors.kept.get_mut(name) else {
-        return;
-    };
-    kept.phase = Phase::Failed {
-        why: cut(why, LONGEST_WHY),
-        made,
-    };
-    let (kind, endpoint, version) = (kept.kind, kept.endpoint.clone(), kept.version);
-    let said =
-        format!("The {kind} of {version} on {endpoint} is not monitored as the policy asks: {why}");
-    let next = "It is not tried again until another version serves, or a key of the monitor is \
-                changed in the policy.";
-    decision.notes.push(
-        Note::new(
-            What::MonitorFailed,
-            said,
-            json!({ "monitor": name, "made": made }),
-        )
-        .version(version)
-        .endpoint(&endpoint)
-        .tell(
-            Severity::Warning,
-            format!("No monitor of {kind} on {endpoint}"),
-            vec![why.to_owned(), next.to_owned()],
-        ),
-    );
-}
-
 /// What would be done, in observe mode; each is said once.
 fn say(wanted: &[Wanted<'_>], decision: &mut Decision) {
     let mut lines: Vec<(String, String)> = Vec::new();
     let kept = &decision.head.monitors.kept;
     for wanted in wanted.iter().filter(|w| !kept.contains_key(&w.name)) {
         let (version, endpoint) = (wanted.version, &wanted.stage.endpoint);
-        let kind = wanted.monitor.kind;
+        let subject = wanted.subject();
         lines.push((
             format!("would-monitor/{}", wanted.name),
             format!(
-                "The {kind} of {version} on {endpoint} would be monitored by {}.",
+                "The {subject} of {version} on {endpoint} would be monitored by {}.",
                 wanted.name
             ),
         ));

@@ -22,6 +22,7 @@ pub(super) fn check(policy: &Policy, mut error: impl FnMut(&str, String)) {
         }
     }
     check_monitor(policy, &mut error);
+    super::watching::check::check_all(policy, &mut error);
     check_approvers(&policy.approval, &mut error);
     check_card(policy, &mut error);
     check_image(policy, &mut error);

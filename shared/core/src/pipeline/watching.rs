@@ -11,17 +11,22 @@ use serde::{Deserialize, Serialize};
 
 use super::{Vpc, schema};
 
+mod batch;
 pub(super) mod check;
 mod timing;
 
+pub use batch::Batch;
 pub(super) use timing::is_schedule;
 
 /// One monitor of a stage's champion.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelMonitor {
-    /// What it looks at; a stage has at most one of each kind.
+    /// What it looks at; a stage has at most one of each kind, and one of each kind and `batch`.
     pub kind: MonitorKind,
+    /// Captured data of batch transform jobs, which is looked at instead of the endpoint's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Batch>,
     /// When it runs: `hourly`, or a cron expression that Model Monitor takes.
     #[serde(default = "default_schedule")]
     #[schemars(schema_with = "schema::monitor_schedule")]
@@ -225,7 +230,7 @@ pub struct Baseline {
     pub statistics: Option<String>,
 }
 
-/// The form of data that a baselining job looks at.
+/// The form of data that a job looks at.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DataFormat {

@@ -1,9 +1,10 @@
-//! What a finding on the data of batch transform jobs leads to: such a monitor watches no endpoint,
-//! and the policy lists its schedule (`BatchTransformInput` in the API reference).
+//! What a finding on the data of batch transform jobs leads to: such a monitor watches no endpoint
+//! (`BatchTransformInput` in the API reference). The policy lists its schedule, or it follows the
+//! champion of a stage.
 //!
 //! Nobody says which version answered a transform job. So it is never charged to a candidate and
-//! takes no champion back; data that drifted calls for a retraining all the same, and its model goes
-//! to the last stage, where it is compared with what serves there.
+//! takes no champion back; data that drifted calls for a retraining all the same, for the monitor's
+//! stage, or for the last one, where its model is compared with what serves there.
 
 use super::react::reaction;
 use super::{Found, tell_once};
@@ -23,7 +24,9 @@ pub(super) fn react(
     note: Note,
     decision: &mut Decision,
 ) {
-    let Some(stage) = case.stages().last() else {
+    let kept = decision.head.monitors.known(schedule);
+    let own = kept.and_then(|kept| case.stages().find(|s| s.endpoint == kept.endpoint));
+    let Some(stage) = own.or_else(|| case.stages().last()) else {
         return decision.nothing("the policy has no stage");
     };
     let (reaction, why) = reaction(&case.policy().monitor.on_finding, &found.kinds);

@@ -8,6 +8,21 @@ use serde::{Deserialize, Serialize};
 use crate::name::{EndpointName, ScheduleName};
 use crate::pipeline::ModelMonitor;
 
+/// Whether a monitoring schedule runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScheduleState {
+    /// It is just changed, or nothing is known of it.
+    #[default]
+    Changing,
+    /// It runs.
+    Scheduled,
+    /// It is stopped.
+    Stopped,
+    /// It failed, for this reason.
+    Failed(String),
+}
+
 /// The files of a baseline, in S3.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaselineFiles {
@@ -26,12 +41,14 @@ pub struct AnalysisSpec {
     pub template: String,
     /// The name of the model that serves.
     pub model: String,
+    /// The folder that they go into: the monitor's name, or another where it is tried again.
+    pub folder: ScheduleName,
 }
 
 /// What `CreateProcessingJob` is to make of a monitor's training data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BaselineSpec {
-    /// The monitor's name, which is the job's.
+    /// The job's name: the monitor's, or another where it is tried again.
     pub name: ScheduleName,
     /// The monitor, as the policy has it.
     pub monitor: ModelMonitor,
@@ -52,7 +69,7 @@ pub struct BaselineSpec {
 pub struct MonitorSpec {
     /// The name of both.
     pub name: ScheduleName,
-    /// The endpoint that is looked at.
+    /// The endpoint that is looked at, or whose champion batch jobs are taken to use.
     pub endpoint: EndpointName,
     /// The monitor, as the policy has it.
     pub monitor: ModelMonitor,

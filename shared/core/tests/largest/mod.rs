@@ -12,7 +12,7 @@ use tidegate_core::evidence::{Counts, Evidence, MOST_COUNT, Minute, Rule};
 use tidegate_core::finding::FindingKind;
 use tidegate_core::gate::Metrics;
 use tidegate_core::head::{Champion, Head, Waiting};
-use tidegate_core::monitors::{Kept, LONGEST_WHY, MOST_KEPT, Monitors};
+use tidegate_core::monitors::{Kept, LONGEST_WHY, MOST_KEPT, MOST_TRIES, Monitors};
 use tidegate_core::name::{
     EndpointName, JobName, PackageVersion, RolloutId, ScheduleName, StageName, TuningName,
 };
@@ -216,7 +216,12 @@ fn monitors(dice: &mut Dice) -> Monitors {
             phase: tidegate_core::monitors::Phase::Failed {
                 why: dice.word(LONGEST_WHY),
                 made: true,
+                since: Some(start()),
             },
+            batch: true,
+            tries: MOST_TRIES,
+            told: Some(dice.word(8)),
+            deleted: Some(start()),
         };
         (ScheduleName::parse(&dice.word(63)).unwrap(), kept)
     };

@@ -40,7 +40,7 @@ async fn drift_of_batch_data_retrains_and_a_run_by_hand_counts_as_the_schedules(
         baseline(&book.world).await?;
         book.world.admin().advance(3_600).await?;
         define(&book.world).await?;
-        captured(&book.world, 160.0).await?;
+        captured(&book.world, "captured", 160.0).await?;
         run_by_schedule(book).await?;
         run_by_hand(book).await?;
         ensure!(champion(&book.world, GROUP).await? == Some(1));
@@ -68,7 +68,7 @@ async fn run_by_schedule(book: &mut Book) -> Result<()> {
 }
 
 async fn run_by_hand(book: &mut Book) -> Result<()> {
-    captured(&book.world, 160.0).await?;
+    captured(&book.world, "captured", 160.0).await?;
     let (code, text) = book
         .world
         .tidegate(&["monitor", "run", SCHEDULE, "--hours", "2", "--json"])
@@ -119,7 +119,7 @@ async fn run_by_hand(book: &mut Book) -> Result<()> {
 }
 
 /// Customers whose amounts are about this size, as rows of CSV with a header.
-fn rows(size: f64) -> Vec<u8> {
+pub(crate) fn rows(size: f64) -> Vec<u8> {
     let rows = (0..600_u32).map(|n| {
         let spread = f64::from(n * 7 % 100) / 100.0;
         format!("{},{:.3}", n * 31 % 90 + 18, size * (0.5 + spread))
@@ -128,8 +128,8 @@ fn rows(size: f64) -> Vec<u8> {
     format!("age,amount\n{}\n", rows.join("\n")).into_bytes()
 }
 
-/// What a transform job of this hour leaves: its input, and a manifest of it.
-async fn captured(world: &World, size: f64) -> Result<()> {
+/// What a transform job of this hour leaves: its input, and a manifest of it below this key.
+pub(crate) async fn captured(world: &World, below: &str, size: f64) -> Result<()> {
     let hour = world.admin().now().await?.strftime("%Y/%m/%d/%H");
     let prefix = put_object(
         &world.clients,
@@ -140,7 +140,7 @@ async fn captured(world: &World, size: f64) -> Result<()> {
     .await?;
     let prefix = prefix.trim_end_matches("rows.csv");
     let manifest = json!([{ "prefix": prefix }, "rows.csv"]);
-    let key = format!("captured/input/{hour}/transform-1.manifest");
+    let key = format!("{below}/input/{hour}/transform-1.manifest");
     put_object(
         &world.clients,
         BUCKET,

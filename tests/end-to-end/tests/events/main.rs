@@ -8,6 +8,7 @@ mod common;
 
 mod approvers;
 mod batch;
+mod batch_followed;
 mod clarify;
 mod crash;
 mod deadletters;

@@ -72,6 +72,7 @@ impl Town {
             blindness: &mut self.blindness,
         };
         look.all();
+        self.forget_deletions(group, commit);
         let now = self.now;
         self.books.write(group, commit, now);
         self.note_champions(commit);
@@ -98,6 +99,7 @@ impl Look<'_> {
         self.is_marked();
         self.is_bounded();
         self.is_told();
+        self.leaves_what_people_did();
         self.retrains_seldom();
         self.schema_never_retrains();
         let head = &commit.head;
@@ -244,8 +246,10 @@ impl Look<'_> {
                     | What::RolloutFailed
                     | What::CandidateRegistered
                     | What::RetrainingStarted
-                    | What::MonitorFailed
-            );
+                    | What::MonitorStopped
+                    | What::MonitorDeleted
+            ) || read.what == What::MonitorFailed
+                && read.facts["told_before"] != true;
             if matters {
                 let id = format!("{}/{}", self.group, entry.n);
                 let is_told = told.contains(&id);

@@ -1,9 +1,14 @@
 //! Monitors follow the champion: at the end each that serves alone has those of its policy and no
-//! other of ours is left, and they do not run while two versions serve.
+//! other of ours is left, and they do not run while two versions serve. What people stopped stays so,
+//! and what they deleted is there again, but for a second time within a day.
 
+use tidegate_core::ledger::Commit;
+use tidegate_core::monitors::Phase;
+use tidegate_core::name::GroupName;
 use tidegate_core::pipeline::Stage;
 use tidegate_core::world::MonitorSpec;
 
+use super::commit::Look;
 use crate::invariant::Invariant;
 use crate::town::{HOUR, MINUTE, Town};
 
@@ -11,7 +16,46 @@ use crate::town::{HOUR, MINUTE, Town};
 const TO_PAUSE: i64 = 30 * MINUTE;
 const TO_PAUSE_AT_MOST: i64 = 6 * HOUR;
 
+impl Look<'_> {
+    /// What people did by hand, and Tidegate has seen, is not undone.
+    pub(super) fn leaves_what_people_did(&mut self) {
+        let mut undone = None;
+        let after = &self.commit.head.monitors.kept;
+        for (name, before) in &self.before.head.monitors.kept {
+            let Some(after) = after.get(name) else {
+                continue;
+            };
+            let is_stopped = self.aws.monitors.stopped.contains(name.as_str());
+            let is_undone = match (&before.phase, &after.phase) {
+                (Phase::Stopped, Phase::Resuming) => true,
+                (Phase::Stopped, Phase::Running) => is_stopped,
+                (Phase::Deleted, Phase::Deleted | Phase::Leaving) => false,
+                (Phase::Deleted, _) => true,
+                _ => false,
+            };
+            if is_undone {
+                undone = Some(format!(
+                    "{name} was {:?}, is {:?}",
+                    before.phase, after.phase
+                ));
+            }
+        }
+        self.hold(Invariant::MonitorsFollow, undone.is_none(), || {
+            undone.unwrap_or_default()
+        });
+    }
+}
+
 impl Town {
+    /// A monitor that nobody wants any more is another one when it comes back.
+    pub(super) fn forget_deletions(&mut self, group: &GroupName, commit: &Commit) {
+        let before = self.books.groups.get(group);
+        let names = before.into_iter().flat_map(|p| p.head.monitors.kept.keys());
+        for gone in names.filter(|name| !commit.head.monitors.kept.contains_key(name)) {
+            self.aws.monitors.deleted.remove(gone.as_str());
+        }
+    }
+
     /// What is not as it should be of the monitors, now that nothing is under way.
     pub(crate) fn wrong_monitors(&self) -> Option<String> {
         let mut rightful = 0;
@@ -28,8 +72,12 @@ impl Town {
                     let is_it = |spec: &MonitorSpec| {
                         spec.monitor == *monitor && is_for(spec, stage, &version)
                     };
-                    let runs = self.ours().filter(|(spec, runs)| *runs && is_it(spec));
-                    let n = runs.count();
+                    let by_hand = &self.aws.monitors.stopped;
+                    let is_right = |spec: &MonitorSpec, runs: bool| {
+                        (runs || by_hand.contains(spec.name.as_str())) && is_it(spec)
+                    };
+                    let right = self.ours().filter(|(spec, runs)| is_right(spec, *runs));
+                    let n = right.count();
                     // A name ends with the version and a hash of the rest.
                     let middle = format!("-v{version}-");
                     let start = format!("tidegate-{}-", stage.endpoint);
@@ -37,8 +85,10 @@ impl Town {
                     let is_refused = refused
                         .iter()
                         .any(|r| r.starts_with(&start) && r.contains(&middle));
+                    let mut left = self.aws.monitors.left.iter();
+                    let is_left = left.any(|l| l.starts_with(&start) && l.contains(&middle));
                     rightful += n;
-                    if n != 1 && !is_refused {
+                    if n != 1 && !is_refused && !is_left {
                         return Some(format!(
                             "{n} monitors of v{version} run on {} ({group})",
                             stage.endpoint

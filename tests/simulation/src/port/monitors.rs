@@ -60,5 +60,6 @@ pub(super) fn described(town: &Town, name: &ScheduleName) -> Option<Answer> {
         endpoint,
         newest_violating_job: newest.map(|(job, _)| job.clone()),
         newest_violating_at: newest.map(|(_, at)| time_of(*at)),
+        state: town.shown(there),
     })))
 }

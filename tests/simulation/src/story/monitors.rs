@@ -1,4 +1,4 @@
-//! Monitors of the policies, kinds of findings and overwritten artifacts. They are drawn apart from
+//! Monitors of the policies and what people do to them, kinds of findings and overwritten artifacts. They are drawn apart from
 //! the rest of a story.
 
 use serde::Serialize;
@@ -50,8 +50,20 @@ pub enum Watching {
     Job,
 }
 
+/// What a person does to a monitor of Tidegate's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ByHand {
+    /// Stops it, if it runs.
+    Stop,
+    /// Starts it, if it is stopped.
+    Start,
+    /// Deletes it.
+    Delete,
+}
+
 pub(super) fn add(plans: &mut [Plan], acts: &mut Vec<Act>, is_plain: bool, dice: &mut Dice) {
-    for plan in plans {
+    for plan in plans.iter_mut() {
         plan.watching = match dice.below(10) {
             0 => Watching::Files,
             1 => Watching::Job,
@@ -73,6 +85,11 @@ pub(super) fn add(plans: &mut [Plan], acts: &mut Vec<Act>, is_plain: bool, dice:
             });
         }
     }
+    if !is_plain {
+        for plan in plans.iter().filter(|p| p.watching != Watching::No) {
+            by_hand(plan, acts, dice);
+        }
+    }
     for act in acts {
         if let What::Violation { report, .. } = &mut act.what {
             *report = dice.pick(&[
@@ -85,6 +102,32 @@ pub(super) fn add(plans: &mut [Plan], acts: &mut Vec<Act>, is_plain: bool, dice:
                 Report::Values,
                 Report::Failed,
             ]);
+        }
+    }
+}
+
+/// Some times, at any time from the first training on to a day after the last act.
+fn by_hand(plan: &Plan, acts: &mut Vec<Act>, dice: &mut Dice) {
+    let times = acts.iter().filter(|a| a.plan == plan.index).map(|a| a.at);
+    let last = times.max().unwrap_or_default().unsigned_abs();
+    for _ in 0..dice.below(4) {
+        let at = i64::try_from(dice.between(3_600, last + 24 * 3_600)).unwrap_or(3_600);
+        let stage = usize::try_from(dice.below(plan.stages as u64)).unwrap_or(0);
+        let does = dice.pick(&[ByHand::Stop, ByHand::Stop, ByHand::Start, ByHand::Delete]);
+        let what = What::Monitor { stage, does };
+        acts.push(Act {
+            at,
+            plan: plan.index,
+            what,
+        });
+        if does == ByHand::Delete && dice.chance(500) {
+            let again = at + i64::try_from(dice.between(1_800, 40 * 3_600)).unwrap_or(1_800);
+            let what = What::Monitor { stage, does };
+            acts.push(Act {
+                at: again,
+                plan: plan.index,
+                what,
+            });
         }
     }
 }

@@ -57,6 +57,7 @@ impl Town {
                 report,
             } => self.violation(plan, stage, minutes, report, index),
             What::Overwrite { job } => self.overwrite(plan, job),
+            What::Monitor { stage, does } => self.person_touches_monitor(plan, stage, does),
             What::Alarm {
                 stage,
                 names_variant,

@@ -3,14 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tidegate_core::monitors::{Kept, Phase};
 use tidegate_core::name::ScheduleName;
 use tidegate_core::world::{
-    BaselineSpec, MonitorSpec, PipelineRun, RunStatus, WorldError, WorldErrorKind,
+    BaselineSpec, MonitorSpec, PipelineRun, RunStatus, ScheduleState, WorldError, WorldErrorKind,
 };
 
-use super::{MINUTE, Town, refusal};
+use super::{HOUR, MINUTE, Town, refusal};
 use crate::dice::{hash, mix};
+use crate::fault::Fault;
 use crate::invariant::Invariant;
+use crate::story::ByHand;
 
 /// What Model Monitor has.
 #[derive(Default)]
@@ -23,6 +26,12 @@ pub(crate) struct Monitors {
     baselinings: BTreeMap<String, (i64, bool)>,
     /// Names of what AWS refused for good.
     pub(crate) refused: BTreeSet<String>,
+    /// Names that people stopped, and nobody started since.
+    pub(crate) stopped: BTreeSet<String>,
+    /// When people deleted a monitor of this name, while Tidegate knew that it was there.
+    pub(crate) deleted: BTreeMap<String, Vec<i64>>,
+    /// Names that people deleted twice within little more than a day: they may be left so.
+    pub(crate) left: BTreeSet<String>,
     /// Since when two versions serve an endpoint, and how many faults there were then.
     pub(crate) mixed: BTreeMap<String, (i64, usize)>,
 }
@@ -36,6 +45,59 @@ pub(crate) struct Watcher {
 }
 
 impl Town {
+    /// A person does something to the monitor of Tidegate's on an endpoint, if there is one.
+    pub(super) fn person_touches_monitor(&mut self, plan: usize, stage: usize, does: ByHand) {
+        let endpoint = self.plan(plan).endpoint(stage);
+        let now = self.now;
+        let all = &mut self.aws.monitors;
+        let ours = all.schedules.iter_mut().find(|(_, there)| {
+            let of = there.of.as_ref();
+            of.is_some_and(|spec| spec.endpoint.as_str() == endpoint) && there.pending_until <= now
+        });
+        let Some((name, there)) = ours else { return };
+        let name = name.clone();
+        let is_settled = |(of, kept): (&ScheduleName, &Kept)| {
+            let phase = &kept.phase;
+            of.as_str() == name && matches!(phase, Phase::Running | Phase::Paused | Phase::Stopped)
+        };
+        let mut books = self.books.groups.values();
+        if !books.any(|p| p.head.monitors.kept.iter().any(is_settled)) {
+            return;
+        }
+        match does {
+            ByHand::Stop if there.runs => {
+                there.runs = false;
+                all.stopped.insert(name.clone());
+            }
+            ByHand::Start if !there.runs => {
+                there.runs = true;
+                all.stopped.remove(&name);
+            }
+            ByHand::Delete => {
+                all.schedules.remove(&name);
+                all.stopped.remove(&name);
+                let times = all.deleted.entry(name.clone()).or_default();
+                // It is seen up to hours later.
+                if times.last().is_some_and(|at| now - at < 36 * HOUR) {
+                    all.left.insert(name.clone());
+                }
+                times.push(now);
+            }
+            ByHand::Stop | ByHand::Start => return,
+        }
+        self.tally.count(Fault::MonitorTouched);
+        self.say(|| format!("== a person touches the monitor {name}: {does:?}"));
+    }
+
+    /// Whether a monitor's schedule runs, as AWS shows it.
+    pub(crate) fn shown(&self, there: &Watcher) -> ScheduleState {
+        match there.runs {
+            _ if self.now < there.pending_until => ScheduleState::Changing,
+            true => ScheduleState::Scheduled,
+            false => ScheduleState::Stopped,
+        }
+    }
+
     /// The schedule that people have on an endpoint.
     pub(super) fn people_watch(&mut self, endpoint: &str) {
         let theirs = Watcher {
@@ -99,6 +161,16 @@ impl Town {
             return Err(refusal(WorldErrorKind::Refused, call, why));
         }
         self.is_monitor_explained(spec.endpoint.as_str(), "CreateMonitoringSchedule", &name);
+        let times = self.aws.monitors.deleted.get(&name).map_or(&[][..], |t| t);
+        let before = times
+            .len()
+            .checked_sub(2)
+            .and_then(|n| times.get(n))
+            .copied();
+        let is_fight = before.is_some_and(|at| self.now - at < 24 * HOUR);
+        self.hold(Invariant::MonitorsFollow, !is_fight, || {
+            format!("{name} is made again, though people deleted it twice within a day")
+        });
         self.say(|| format!("   the monitor {name} is made"));
         let made = Watcher {
             of: Some(spec.clone()),
@@ -118,7 +190,6 @@ impl Town {
         };
         let Some(there) = self.aws.monitors.schedules.get(name) else {
             if runs {
-                self.aws.monitors.refused.insert(name.to_owned());
                 return Err(refusal(WorldErrorKind::Gone, call, "it is not there"));
             }
             return Ok(());
@@ -128,6 +199,9 @@ impl Town {
             return Ok(());
         }
         self.only_ours(name, call);
+        if runs {
+            self.aws.monitors.stopped.remove(name);
+        }
         let until = self.now + self.takes(name);
         if let Some(there) = self.aws.monitors.schedules.get_mut(name) {
             there.runs = runs;
@@ -145,6 +219,7 @@ impl Town {
         self.takes_changes(name, there, call)?;
         self.only_ours(name, call);
         self.aws.monitors.schedules.remove(name);
+        self.aws.monitors.stopped.remove(name);
         Ok(())
     }
 

@@ -2,9 +2,9 @@
 //! takes, and whether a definition that is there already is the one that was to be made.
 
 use aws_sdk_sagemaker::types::{
-    DataQualityAppSpecification, DataQualityBaselineConfig, DataQualityJobInput, EndpointInput,
-    ModelBiasAppSpecification, ModelBiasBaselineConfig, ModelBiasJobInput,
-    ModelExplainabilityAppSpecification, ModelExplainabilityBaselineConfig,
+    BatchTransformInput, DataQualityAppSpecification, DataQualityBaselineConfig,
+    DataQualityJobInput, EndpointInput, ModelBiasAppSpecification, ModelBiasBaselineConfig,
+    ModelBiasJobInput, ModelExplainabilityAppSpecification, ModelExplainabilityBaselineConfig,
     ModelExplainabilityJobInput, ModelQualityBaselineConfig, ModelQualityJobInput,
     MonitoringOutputConfig, MonitoringStatisticsResource,
 };
@@ -13,8 +13,8 @@ use tidegate_core::pipeline::MonitorKind;
 use tidegate_core::world::{MonitorSpec, Outcome, WorldError};
 
 use super::parts::{
-    aws_tags, constraints, endpoint, ground_truth, model_quality, monitoring_network, output,
-    resources, stopping,
+    aws_tags, batch, constraints, endpoint, ground_truth, model_quality, monitoring_network,
+    output, resources, stopping,
 };
 use crate::error::{Failure, failed, refused};
 use crate::world::AwsWorld;
@@ -22,16 +22,26 @@ use crate::world::AwsWorld;
 /// What tells one definition from another.
 #[derive(Debug, PartialEq)]
 struct Definition {
-    endpoint: Option<String>,
+    data: Option<String>,
     output: Option<String>,
     image: Option<String>,
     role: Option<String>,
 }
 
-/// The endpoint, its answers' parts and the time that is looked at.
-fn looked_at(input: &EndpointInput) -> Option<String> {
-    let name = input.endpoint_name()?;
-    let (inference, from) = (input.inference_attribute(), input.start_time_offset());
+/// The endpoint or the batch data, the answers' parts and the time that is looked at.
+fn looked_at(
+    endpoint: Option<&EndpointInput>,
+    batch: Option<&BatchTransformInput>,
+) -> Option<String> {
+    if let Some(batch) = batch {
+        let captured = batch.data_captured_destination_s3_uri()?;
+        let (inference, from) = (batch.inference_attribute(), batch.start_time_offset());
+        let format = batch.dataset_format();
+        return Some(format!("{captured} {format:?} {inference:?} {from:?}"));
+    }
+    let endpoint = endpoint?;
+    let name = endpoint.endpoint_name()?;
+    let (inference, from) = (endpoint.inference_attribute(), endpoint.start_time_offset());
     Some(format!("{name} {inference:?} {from:?}"))
 }
 
@@ -69,9 +79,9 @@ macro_rules! describe {
             .await
             .map_err(failed(DESCRIBE))
             .map(|found| Definition {
-                endpoint: found
-                    .$input
-                    .and_then(|input| looked_at(input.endpoint_input()?)),
+                data: found.$input.and_then(|input| {
+                    looked_at(input.endpoint_input(), input.batch_transform_input())
+                }),
                 output: found.$output.as_ref().and_then(folder),
                 image: found.$app.and_then(|app| app.image_uri),
                 role: found.role_arn,
@@ -114,7 +124,9 @@ impl AwsWorld {
             .set_constraints_resource(constraints(spec))
             .set_statistics_resource(statistics);
         let app = DataQualityAppSpecification::builder().image_uri(&spec.monitor.image);
-        let input = DataQualityJobInput::builder().endpoint_input(endpoint(spec));
+        let input = DataQualityJobInput::builder()
+            .set_endpoint_input(endpoint(spec))
+            .set_batch_transform_input(batch(spec));
         create!(
             self,
             spec,
@@ -131,7 +143,8 @@ impl AwsWorld {
         let baseline =
             ModelQualityBaselineConfig::builder().set_constraints_resource(constraints(spec));
         let input = ModelQualityJobInput::builder()
-            .endpoint_input(endpoint(spec))
+            .set_endpoint_input(endpoint(spec))
+            .set_batch_transform_input(batch(spec))
             .ground_truth_s3_input(ground_truth(&spec.monitor));
         create!(
             self,
@@ -152,7 +165,8 @@ impl AwsWorld {
             .image_uri(&spec.monitor.image)
             .set_config_uri(spec.baseline.config.clone());
         let input = ModelBiasJobInput::builder()
-            .endpoint_input(endpoint(spec))
+            .set_endpoint_input(endpoint(spec))
+            .set_batch_transform_input(batch(spec))
             .ground_truth_s3_input(ground_truth(&spec.monitor));
         create!(
             self,
@@ -172,7 +186,9 @@ impl AwsWorld {
         let app = ModelExplainabilityAppSpecification::builder()
             .image_uri(&spec.monitor.image)
             .set_config_uri(spec.baseline.config.clone());
-        let input = ModelExplainabilityJobInput::builder().endpoint_input(endpoint(spec));
+        let input = ModelExplainabilityJobInput::builder()
+            .set_endpoint_input(endpoint(spec))
+            .set_batch_transform_input(batch(spec));
         create!(
             self,
             spec,
@@ -191,7 +207,7 @@ impl AwsWorld {
             .described_definition(&spec.name, spec.monitor.kind)
             .await?;
         let wanted = Definition {
-            endpoint: looked_at(&endpoint(spec)),
+            data: looked_at(endpoint(spec).as_ref(), batch(spec).as_ref()),
             output: folder(&output(&spec.monitor)),
             image: Some(spec.monitor.image.clone()),
             role: Some(spec.monitor.role.clone()),

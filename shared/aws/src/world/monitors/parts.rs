@@ -3,19 +3,21 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_sagemaker::types::{
-    EndpointInput, ModelQualityAppSpecification, MonitoringClusterConfig,
-    MonitoringConstraintsResource, MonitoringGroundTruthS3Input, MonitoringNetworkConfig,
+    BatchTransformInput, EndpointInput, ModelQualityAppSpecification, MonitoringClusterConfig,
+    MonitoringConstraintsResource, MonitoringCsvDatasetFormat, MonitoringDatasetFormat,
+    MonitoringGroundTruthS3Input, MonitoringJsonDatasetFormat, MonitoringNetworkConfig,
     MonitoringOutput, MonitoringOutputConfig, MonitoringProblemType, MonitoringResources,
     MonitoringS3Output, MonitoringStoppingCondition, NetworkConfig, ProcessingInstanceType,
     ProcessingS3UploadMode, Tag,
 };
-use tidegate_core::pipeline::{ModelMonitor, Problem};
+use tidegate_core::pipeline::{DataFormat, ModelMonitor, Problem};
 use tidegate_core::world::MonitorSpec;
 
 use super::super::values::{aws_count, aws_vpc};
 
 /// Where a job finds what was captured, and leaves what it found ("Container contract inputs").
 const INPUT: &str = "/opt/ml/processing/input/endpoint";
+const BATCH_INPUT: &str = "/opt/ml/processing/input/batch_transform";
 pub(crate) const OUTPUT: &str = "/opt/ml/processing/output";
 
 pub(crate) fn aws_tags(tags: &BTreeMap<String, String>) -> Option<Vec<Tag>> {
@@ -37,22 +39,58 @@ pub(super) fn monitoring_network(monitor: &ModelMonitor) -> Option<MonitoringNet
     Some(MonitoringNetworkConfig::builder().vpc_config(vpc).build())
 }
 
-/// The endpoint, where an answer's parts are, and which time is looked at: labels that come late are
-/// of older data.
-pub(super) fn endpoint(spec: &MonitorSpec) -> EndpointInput {
+/// The endpoint, where an answer's parts are, and which time is looked at; none of batch data.
+pub(super) fn endpoint(spec: &MonitorSpec) -> Option<EndpointInput> {
     let monitor = &spec.monitor;
-    let late = monitor.label_delay_hours;
-    let offset = |hours: u32| (late > 0).then(|| format!("-PT{hours}H"));
-    EndpointInput::builder()
+    if monitor.batch.is_some() {
+        return None;
+    }
+    let input = EndpointInput::builder()
         .endpoint_name(spec.endpoint.as_str())
         .local_path(INPUT)
         .set_features_attribute(monitor.features.clone())
         .set_inference_attribute(monitor.inference.clone())
         .set_probability_attribute(monitor.probability.clone())
         .set_probability_threshold_attribute(monitor.threshold)
-        .set_start_time_offset(offset(late.saturating_add(monitor.every_hours())))
-        .set_end_time_offset(offset(late))
-        .build()
+        .set_start_time_offset(offset(monitor, monitor.every_hours()))
+        .set_end_time_offset(offset(monitor, 0));
+    Some(input.build())
+}
+
+/// What batch transform jobs captured, in the same terms; none of an endpoint's data.
+pub(super) fn batch(spec: &MonitorSpec) -> Option<BatchTransformInput> {
+    let monitor = &spec.monitor;
+    let batch = monitor.batch.as_ref()?;
+    let input = BatchTransformInput::builder()
+        .data_captured_destination_s3_uri(batch.captured.trim_end_matches('/'))
+        .dataset_format(dataset_format(batch.format))
+        .local_path(BATCH_INPUT)
+        .set_features_attribute(monitor.features.clone())
+        .set_inference_attribute(monitor.inference.clone())
+        .set_probability_attribute(monitor.probability.clone())
+        .set_probability_threshold_attribute(monitor.threshold)
+        .set_start_time_offset(offset(monitor, monitor.every_hours()))
+        .set_end_time_offset(offset(monitor, 0));
+    Some(input.build())
+}
+
+/// Labels that come late are of data that is older by so much, and these hours.
+fn offset(monitor: &ModelMonitor, hours: u32) -> Option<String> {
+    let late = monitor.label_delay_hours;
+    (late > 0).then(|| format!("-PT{}H", late.saturating_add(hours)))
+}
+
+fn dataset_format(format: DataFormat) -> MonitoringDatasetFormat {
+    let csv = |header: bool| MonitoringCsvDatasetFormat::builder().header(header).build();
+    let dataset = MonitoringDatasetFormat::builder();
+    let dataset = match format {
+        DataFormat::Csv => dataset.csv(csv(false)),
+        DataFormat::CsvWithHeader => dataset.csv(csv(true)),
+        DataFormat::JsonLines => {
+            dataset.json(MonitoringJsonDatasetFormat::builder().line(true).build())
+        }
+    };
+    dataset.build()
 }
 
 pub(super) fn output(monitor: &ModelMonitor) -> MonitoringOutputConfig {

@@ -38,13 +38,14 @@ fn monitor(story: &Story, job: Option<&str>) {
         endpoint: None,
         newest_violating_job: job.map(str::to_owned),
         newest_violating_at: Some(story.now()),
+        state: crate::world::ScheduleState::Scheduled,
     };
     let mut state = story.town.0.lock().unwrap();
     state.monitors.insert(name, described);
 }
 
 /// A monitoring job of a schedule without an endpoint ends with findings.
-async fn job_ends(story: &mut Story, schedule: &str, job: &str) -> Handled {
+pub(super) async fn job_ends(story: &mut Story, schedule: &str, job: &str) -> Handled {
     let arn = "arn:aws:sagemaker:us-east-1:123456789012";
     let detail = json!({
         "ProcessingJobName": job,
@@ -62,7 +63,7 @@ async fn job_ends(story: &mut Story, schedule: &str, job: &str) -> Handled {
     story.send("aws.sagemaker", kind, detail).await
 }
 
-fn retrainings(story: &Story) -> usize {
+pub(super) fn retrainings(story: &Story) -> usize {
     story.town.0.lock().unwrap().retrainings.len()
 }
 

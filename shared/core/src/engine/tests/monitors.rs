@@ -14,7 +14,7 @@ use crate::world::{BaselineFiles, PipelineRun, RunStatus, WorldErrorKind};
 
 mod clarify;
 
-const DATA: &str = r#"
+pub(super) const DATA: &str = r#"
 [[stage.monitor]]
 kind = "data_quality"
 role = "arn:aws:iam::123456789012:role/monitor"
@@ -26,21 +26,21 @@ baseline = { channel = "train" }
 const GIVEN: &str = r#"baseline = { constraints = "s3://bucket/constraints.json", statistics = "s3://bucket/statistics.json" }"#;
 
 /// The usual policy with these monitors at its stage.
-fn policy(monitors: &str) -> Policy {
+pub(super) fn policy(monitors: &str) -> Policy {
     let text = POLICY.replace("[monitor]", &format!("{monitors}\n[monitor]"));
     pipeline::parse(&text, "fraud.toml").unwrap()
 }
 
 /// One whose baseline is there already.
-fn given() -> String {
+pub(super) fn given() -> String {
     DATA.replace("baseline = { channel = \"train\" }", GIVEN)
 }
 
-async fn with(monitors: &str) -> Story {
+pub(super) async fn with(monitors: &str) -> Story {
     Story::with(policy(monitors)).await
 }
 
-async fn change(story: &Story, policy: Policy) {
+pub(super) async fn change(story: &Story, policy: Policy) {
     let now = story.now();
     apply(&story.ledger, policy, "ada", None, now)
         .await
@@ -48,7 +48,7 @@ async fn change(story: &Story, policy: Policy) {
 }
 
 /// Five minutes pass, and housekeeping comes twice, so many times.
-async fn housekeepings(story: &mut Story, n: u32) {
+pub(super) async fn housekeepings(story: &mut Story, n: u32) {
     for _ in 0..n {
         story.minutes(5).await;
         story.housekeeping().await;
@@ -57,12 +57,12 @@ async fn housekeepings(story: &mut Story, n: u32) {
 }
 
 /// The monitors that there are, and whether they run.
-fn there(story: &Story) -> BTreeMap<ScheduleName, bool> {
+pub(super) fn there(story: &Story) -> BTreeMap<ScheduleName, bool> {
     story.town.0.lock().unwrap().set_up.clone()
 }
 
 /// The version that the one monitor there is for, and whether it runs.
-fn only(story: &Story) -> (u32, bool) {
+pub(super) fn only(story: &Story) -> (u32, bool) {
     let there = there(story);
     assert_eq!(there.len(), 1, "{there:?}");
     let (name, runs) = there.first_key_value().unwrap();
@@ -70,7 +70,7 @@ fn only(story: &Story) -> (u32, bool) {
     (version.trim_start_matches('v').parse().unwrap(), *runs)
 }
 
-fn phases(story: &Story) -> Vec<Phase> {
+pub(super) fn phases(story: &Story) -> Vec<Phase> {
     let head = story.ledger.head(&story.group);
     head.monitors
         .kept
@@ -80,7 +80,7 @@ fn phases(story: &Story) -> Vec<Phase> {
 }
 
 /// The baselining job of the name ends so.
-fn baseline_ends(story: &Story, status: RunStatus, failure: Option<&str>) {
+pub(super) fn baseline_ends(story: &Story, status: RunStatus, failure: Option<&str>) {
     let mut state = story.town.0.lock().unwrap();
     for run in state.baselinings.values_mut() {
         *run = PipelineRun {
@@ -90,7 +90,7 @@ fn baseline_ends(story: &Story, status: RunStatus, failure: Option<&str>) {
     }
 }
 
-fn said(story: &Story, what: &str) -> usize {
+pub(super) fn said(story: &Story, what: &str) -> usize {
     let entries = story.ledger.all_entries(&story.group);
     let word = format!("\"{what}\"");
     entries.iter().filter(|e| e.body.contains(&word)).count()
@@ -254,7 +254,8 @@ async fn the_old_champion_that_a_person_brings_back_is_monitored_again() {
 }
 
 #[tokio::test]
-async fn a_failed_baselining_job_is_told_once_with_the_reason_and_left_alone() {
+async fn a_failed_baselining_job_is_told_once_with_the_reason_and_tried_again_when_a_key_is_changed()
+ {
     let mut story = with(DATA).await;
     story.deploy_first().await;
     housekeepings(&mut story, 1).await;

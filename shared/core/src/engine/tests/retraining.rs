@@ -433,6 +433,7 @@ async fn housekeeping_deals_with_a_finding_that_no_event_told_of_once() {
         endpoint: Some(story.endpoint.clone()),
         newest_violating_job: Some(job.to_owned()),
         newest_violating_at: Some(story.now() - SignedDuration::from_hours(hours)),
+        state: crate::world::ScheduleState::Scheduled,
     };
     let (old, fresh) = (monitor("monitoring-0", 25), monitor("monitoring-1", 0));
     let set = |story: &Story, monitor: MonitoringSchedule| {

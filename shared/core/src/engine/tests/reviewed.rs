@@ -342,6 +342,7 @@ async fn housekeeping_goes_on_where_a_monitor_does_not_answer() {
                 endpoint: Some(story.endpoint.clone()),
                 newest_violating_job: Some("job-1".to_owned()),
                 newest_violating_at: Some(now),
+                state: crate::world::ScheduleState::Scheduled,
             },
         );
         let away = (u32::MAX, WorldErrorKind::Unavailable);

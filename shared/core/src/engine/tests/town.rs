@@ -18,8 +18,8 @@ use crate::trace::Trace;
 use crate::world::{
     Answer, BaselineSpec, ConfigSpec, ConfigVariant, Effect, Endpoint, EndpointConfig, Findings,
     MinuteCounts, Model, MonitorSpec, MonitoringSchedule, Outcome, Package, PipelineRun, Question,
-    RetrainingRequest, RunStatus, SmokeAnswer, TIDEGATE, TrainingClone, TrainingJob, TuningClone,
-    TuningJob, Variant, VariantSpec, Violation, World, WorldError, WorldErrorKind,
+    RetrainingRequest, RunStatus, ScheduleState, SmokeAnswer, TIDEGATE, TrainingClone, TrainingJob,
+    TuningClone, TuningJob, Variant, VariantSpec, Violation, World, WorldError, WorldErrorKind,
 };
 
 /// What a test wants to go wrong.
@@ -351,6 +351,7 @@ impl World for Town {
             Question::TuningJob(_) => "DescribeHyperParameterTuningJob",
             Question::Violations { .. } => "DescribeProcessingJob",
             Question::Object { .. } => "GetObject",
+            Question::MonitoringSchedule(_) => "DescribeMonitoringSchedule",
             _ => "ask",
         };
         Self::fault(&mut state, call)?;
@@ -671,9 +672,10 @@ impl World for Town {
                 state.specs.push((**spec).clone());
                 let schedule = MonitoringSchedule {
                     name: spec.name.clone(),
-                    endpoint: Some(spec.endpoint.clone()),
+                    endpoint: Some(spec.endpoint.clone()).filter(|_| spec.monitor.batch.is_none()),
                     newest_violating_job: None,
                     newest_violating_at: None,
+                    state: ScheduleState::Scheduled,
                 };
                 state.monitors.entry(spec.name.clone()).or_insert(schedule);
             }
@@ -687,6 +689,14 @@ impl World for Town {
                     ));
                 };
                 *runs = !pause;
+                let shown = if *pause {
+                    ScheduleState::Stopped
+                } else {
+                    ScheduleState::Scheduled
+                };
+                if let Some(monitor) = state.monitors.get_mut(name) {
+                    monitor.state = shown;
+                }
             }
             Effect::RemoveMonitor { name, .. } => {
                 state.set_up.remove(name);

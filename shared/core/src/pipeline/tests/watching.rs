@@ -127,9 +127,60 @@ fn mistakes_are_named_with_what_would_be_right() {
             .to_string();
         assert!(errors.contains(said), "{lines}\n{errors}");
     }
-    let errors = parse(&text(&[DATA, DATA]), "fraud.toml")
-        .unwrap_err()
-        .to_string();
-    let said = "stage[0].monitor[1].kind: is data quality, as monitor[0] is; a champion has one";
+    let batch = |captured: &str| format!("{DATA}\nbatch = {{ captured = \"s3://{captured}\" }}");
+    let (one, same, other) = (batch("b/one"), batch("b/one/"), batch("b/other"));
+    for (monitors, said) in [
+        (
+            vec![DATA, DATA],
+            "stage[0].monitor[1].kind: is data quality, as monitor[0] is; a champion has one",
+        ),
+        (
+            vec![DATA, &one, &same],
+            "monitor[2].kind: is data quality of batch data in s3://b/one/, as monitor[1] is",
+        ),
+        (
+            vec![DATA, &one, "kind = \"data_quality\"\nbatch = {}"],
+            "stage[0].monitor[2].batch.captured: is missing",
+        ),
+        (
+            vec!["kind = \"data_quality\"\nbatch = { captured = \"b/one\" }"],
+            "stage[0].monitor[0].batch.captured: is \"b/one\"; expected s3://bucket/prefix",
+        ),
+        (
+            vec![
+                "kind = \"data_quality\"\nbatch = { captured = \"s3://b/one\", format = \"xml\" }",
+            ],
+            "stage[0].monitor[0].batch.format: is \"xml\"; expected one of",
+        ),
+        (
+            vec![
+                "kind = \"bias\"\nbatch = { captured = \"s3://b/one\" }\nconfig = \"s3://b/config.json\"",
+            ],
+            "stage[0].monitor[0]: has no `ground_truth`: a monitor of bias drift merges",
+        ),
+    ] {
+        let errors = parse(&text(&monitors), "fraud.toml").unwrap_err();
+        assert!(errors.to_string().contains(said), "{errors}");
+    }
+    assert!(parse(&text(&[DATA, &one, &other]), "fraud.toml").is_ok());
+}
+
+#[test]
+fn a_pipeline_has_no_more_monitors_than_its_state_has_room_for() {
+    let stages = |n: usize| {
+        let stage = |i: usize| {
+            let monitor = |b: usize| {
+                let batch = format!("batch = {{ captured = \"s3://bucket/{b}\" }}");
+                format!("[[stage.monitor]]\n{COMMON}\n{DATA}\n{batch}\n")
+            };
+            let monitors: String = (0..7).map(monitor).collect();
+            format!("[[stage]]\nname = \"s{i}\"\nendpoint = \"e{i}\"\n{monitors}")
+        };
+        let stages: String = (0..n).map(stage).collect();
+        format!("[pipeline]\nname = \"f\"\ngroup = \"f\"\n{stages}")
+    };
+    assert!(parse(&stages(2), "fraud.toml").is_ok());
+    let errors = parse(&stages(3), "fraud.toml").unwrap_err().to_string();
+    let said = "stage: have 21 monitors together; a pipeline has 20 at most";
     assert!(errors.contains(said), "{errors}");
 }

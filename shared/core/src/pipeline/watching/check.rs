@@ -1,18 +1,37 @@
 //! What holds between the keys of a stage's monitors, and no schema can say.
 
 use super::{Baseline, ModelMonitor, MonitorKind};
-use crate::pipeline::Stage;
+use crate::pipeline::{Policy, Stage};
+
+/// The most monitors of a policy: what is kept of them has to fit into the state.
+const MOST: usize = 20;
+
+/// Calls `error` if the stages have too many together.
+pub(in crate::pipeline) fn check_all(policy: &Policy, error: &mut impl FnMut(&str, String)) {
+    let n: usize = policy.stages.iter().map(|s| s.monitors.len()).sum();
+    if n > MOST {
+        error(
+            "stage",
+            format!("have {n} monitors together; a pipeline has {MOST} at most"),
+        );
+    }
+}
 
 /// Calls `error` with the dotted key and the message for each rule that is broken.
 pub(in crate::pipeline) fn check(stage: &Stage, path: &str, error: &mut impl FnMut(&str, String)) {
     for (index, monitor) in stage.monitors.iter().enumerate() {
         let path = format!("{path}.monitor[{index}]");
         let earlier = &stage.monitors[..index];
-        if let Some(first) = earlier.iter().position(|each| each.kind == monitor.kind) {
+        if let Some(first) = earlier.iter().position(|each| is_same(each, monitor)) {
+            let of_batch = match &monitor.batch {
+                Some(batch) => format!(" of batch data in {}", batch.captured),
+                None => String::new(),
+            };
             error(
                 &format!("{path}.kind"),
                 format!(
-                    "is {}, as monitor[{first}] is; a champion has one monitor of each kind",
+                    "is {}{of_batch}, as monitor[{first}] is; a champion has one monitor of each \
+                     kind, and one of each kind and `batch`",
                     monitor.kind
                 ),
             );
@@ -23,6 +42,15 @@ pub(in crate::pipeline) fn check(stage: &Stage, path: &str, error: &mut impl FnM
             check_baseline(baseline, monitor.kind, &path, error);
         }
     }
+}
+
+/// Whether both look at the same thing in the same data.
+fn is_same(one: &ModelMonitor, other: &ModelMonitor) -> bool {
+    let captured = |m: &ModelMonitor| {
+        let batch = m.batch.as_ref();
+        batch.map(|b| b.captured.trim_end_matches('/').to_owned())
+    };
+    one.kind == other.kind && captured(one) == captured(other)
 }
 
 fn check_monitor(monitor: &ModelMonitor, path: &str, error: &mut impl FnMut(&str, String)) {

@@ -1,5 +1,6 @@
 //! Bias and attribution: Clarify makes the baseline, with the model of the version that serves.
 
+use crate::name::ScheduleName;
 use std::collections::BTreeMap;
 
 use super::{baseline_ends, housekeepings, only, phases, there, with};
@@ -24,16 +25,17 @@ async fn the_baseline_of_clarify_is_made_with_the_model_that_serves() {
     story.deploy_first().await;
     housekeepings(&mut story, 2).await;
     let champion = story.ledger.head(&story.group).champions[&story.stage].clone();
-    let expected = AnalysisSpec {
+    let expected = |job: &ScheduleName| AnalysisSpec {
         template: "s3://configs/analysis.json".to_owned(),
         model: champion.model.clone(),
+        folder: job.clone(),
     };
     {
         let state = story.town.0.lock().unwrap();
         let [spec] = state.baseline_specs.as_slice() else {
             panic!("{:?}", state.baseline_specs);
         };
-        assert_eq!(spec.analysis.as_ref(), Some(&expected));
+        assert_eq!(spec.analysis.as_ref(), Some(&expected(&spec.name)));
         assert_eq!(spec.data, "s3://data/train-1/");
         assert!(state.set_up.is_empty(), "the baseline is not there yet");
     }
@@ -92,7 +94,13 @@ async fn a_packages_own_analysis_is_used_with_the_model_that_serves() {
     assert!(state.baseline_specs.is_empty());
     let spec = &state.specs[0];
     let template = "s3://own/analysis_config.json".to_owned();
-    assert_eq!(spec.analysis, Some(AnalysisSpec { template, model }));
+    let folder = spec.name.clone();
+    let expected = AnalysisSpec {
+        template,
+        model,
+        folder,
+    };
+    assert_eq!(spec.analysis, Some(expected));
     assert_eq!(
         spec.baseline.constraints.as_deref(),
         Some("s3://own/analysis.json")
