@@ -127,8 +127,9 @@ fn mistakes_are_named_with_what_would_be_right() {
             .to_string();
         assert!(errors.contains(said), "{lines}\n{errors}");
     }
-    let batch = |captured: &str| format!("{DATA}\nbatch = {{ captured = \"s3://{captured}\" }}");
-    let (one, same, other) = (batch("b/one"), batch("b/one/"), batch("b/other"));
+    let batch =
+        |captured: &str| format!("{DATA}\nbatch = {{ captured = \"s3://bucket/{captured}\" }}");
+    let (one, same, other) = (batch("one"), batch("one/"), batch("other"));
     for (monitors, said) in [
         (
             vec![DATA, DATA],
@@ -136,7 +137,7 @@ fn mistakes_are_named_with_what_would_be_right() {
         ),
         (
             vec![DATA, &one, &same],
-            "monitor[2].kind: is data quality of batch data in s3://b/one/, as monitor[1] is",
+            "monitor[2].kind: is data quality of batch data in s3://bucket/one/, as monitor[1] is",
         ),
         (
             vec![DATA, &one, "kind = \"data_quality\"\nbatch = {}"],
@@ -148,13 +149,13 @@ fn mistakes_are_named_with_what_would_be_right() {
         ),
         (
             vec![
-                "kind = \"data_quality\"\nbatch = { captured = \"s3://b/one\", format = \"xml\" }",
+                "kind = \"data_quality\"\nbatch = { captured = \"s3://bucket/one\", format = \"xml\" }",
             ],
             "stage[0].monitor[0].batch.format: is \"xml\"; expected one of",
         ),
         (
             vec![
-                "kind = \"bias\"\nbatch = { captured = \"s3://b/one\" }\nconfig = \"s3://b/config.json\"",
+                "kind = \"bias\"\nbatch = { captured = \"s3://bucket/one\" }\nconfig = \"s3://bucket/config.json\"",
             ],
             "stage[0].monitor[0]: has no `ground_truth`: a monitor of bias drift merges",
         ),
