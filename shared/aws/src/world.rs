@@ -27,6 +27,7 @@ mod monitors;
 mod notices;
 mod objects;
 mod packages;
+mod principals;
 mod retraining;
 mod schedules;
 mod smoke;
@@ -128,6 +129,7 @@ impl AwsWorld {
                 Question::MonitoringSchedule(schedule) => self.monitoring_schedule(schedule).await,
                 Question::Violations { job } => self.violations(job).await,
                 Question::Baselining { job } => self.baselining(job).await,
+                Question::PrincipalTags(who) => self.principal_tags(who).await,
             }
         })
     }

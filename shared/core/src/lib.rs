@@ -30,6 +30,7 @@ pub mod observe;
 pub mod origin;
 pub mod pipeline;
 pub mod preflight;
+pub mod principal;
 pub mod record;
 pub mod registration;
 pub mod retrain;

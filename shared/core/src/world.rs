@@ -23,6 +23,7 @@ use crate::name::{
 use crate::notice::Notice;
 use crate::origin::{DataSource, Origin};
 use crate::pipeline::{Capture, Card, GuardMetric, Instance, MonitorKind, Vpc};
+use crate::principal::Principal;
 use crate::trace::Trace;
 
 mod monitors;
@@ -213,6 +214,8 @@ pub enum Question {
         /// The processing job's name.
         job: ScheduleName,
     },
+    /// The tags of who approved (`ListRoleTags`, `ListUserTags`), all pages.
+    PrincipalTags(Principal),
 }
 
 /// An answer from the outside.
@@ -256,6 +259,8 @@ pub enum Answer {
     MonitoringSchedule(Box<MonitoringSchedule>),
     /// What a monitoring job found.
     Violations(Box<Findings>),
+    /// Tags, key to value.
+    Tags(BTreeMap<String, String>),
 }
 
 /// A training job as `DescribeTrainingJob` has it.

@@ -373,6 +373,7 @@ fn name_of(question: &Question) -> &'static str {
         Question::Minutes { .. } | Question::Hours { .. } => "GetMetricData",
         Question::VariantsOf { .. } => "ListMetrics",
         Question::Object { .. } => "GetObject",
+        Question::PrincipalTags(_) => "ListRoleTags",
         Question::Smoke { .. } => "InvokeEndpoint",
         Question::Execution { .. } => "DescribePipelineExecution",
         Question::MonitoringSchedule(_) => "DescribeMonitoringSchedule",
@@ -506,6 +507,7 @@ fn answer(town: &mut Town, question: &Question, key: u64) -> Answer {
         Question::Data { .. }
         | Question::Object { .. }
         | Question::VariantsOf { .. }
+        | Question::PrincipalTags(_)
         | Question::TuningJob(_) => None,
     };
     found.unwrap_or(Answer::Missing)

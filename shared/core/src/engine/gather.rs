@@ -58,7 +58,11 @@ fn is_decided_on(question: &Question, error: &WorldError, input: &Input<'_>) -> 
     is_aside
         || matches!(
             question,
-            Question::Smoke { .. } | Question::Minutes { .. } | Question::Hours { .. }
+            Question::Smoke { .. }
+                | Question::Minutes { .. }
+                | Question::Hours { .. }
+                // Who can't be asked about is nobody whose approval counts.
+                | Question::PrincipalTags(_)
         )
         || matches!(question, Question::Object { .. }) && error.kind == WorldErrorKind::Refused
 }

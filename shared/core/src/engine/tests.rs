@@ -24,5 +24,6 @@ mod retraining;
 mod reviewed;
 mod slow;
 mod stories;
+mod tagged;
 mod town;
 mod tuning;

@@ -14,6 +14,7 @@ use crate::name::{
 };
 use crate::notice::Notice;
 use crate::origin::{DataSource, Origin};
+use crate::principal::Principal;
 use crate::trace::Trace;
 use crate::world::{
     Answer, BaselineSpec, ConfigSpec, ConfigVariant, Effect, Endpoint, EndpointConfig, Findings,
@@ -90,6 +91,8 @@ pub(super) struct State {
     pub(super) objects: BTreeMap<String, String>,
     /// Artifacts that are not as they were made.
     pub(super) artifacts: BTreeMap<String, Artifact>,
+    /// Tags of roles and users; of others IAM knows nothing.
+    pub(super) tags: BTreeMap<Principal, BTreeMap<String, String>>,
     /// Monitoring schedules.
     pub(super) monitors: BTreeMap<ScheduleName, MonitoringSchedule>,
     /// The monitors that Tidegate set up, and whether they run.
@@ -162,6 +165,7 @@ impl Town {
             traces: Vec::new(),
             objects: BTreeMap::new(),
             artifacts: BTreeMap::new(),
+            tags: BTreeMap::new(),
             monitors: BTreeMap::new(),
             set_up: BTreeMap::new(),
             specs: Vec::new(),
@@ -351,6 +355,7 @@ impl World for Town {
             Question::TuningJob(_) => "DescribeHyperParameterTuningJob",
             Question::Violations { .. } => "DescribeProcessingJob",
             Question::Object { .. } => "GetObject",
+            Question::PrincipalTags(_) => "ListTags",
             _ => "ask",
         };
         Self::fault(&mut state, call)?;
@@ -496,6 +501,11 @@ impl World for Town {
                 state.monitors.get(name).map_or(Answer::Missing, |monitor| {
                     Answer::MonitoringSchedule(Box::new(monitor.clone()))
                 })
+            }
+            Question::PrincipalTags(principal) => {
+                state.calls.push(format!("tags of {principal}"));
+                let tags = state.tags.get(principal).cloned();
+                tags.map_or(Answer::Missing, Answer::Tags)
             }
             Question::Model { .. } => Answer::Missing,
             Question::Artifact { uri } => Answer::Artifact(Box::new(state.artifact(uri))),
