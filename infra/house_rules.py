@@ -24,9 +24,9 @@ NEEDED = frozenset(
     dynamodb:BatchGetItem dynamodb:ConditionCheckItem dynamodb:DeleteItem dynamodb:GetItem
     dynamodb:PutItem dynamodb:Query dynamodb:UpdateItem
     events:PutEvents
-    iam:PassRole
+    iam:PassRole iam:SimulatePrincipalPolicy
     kms:Decrypt kms:Encrypt kms:GenerateDataKey*
-    s3:GetObject s3:ListBucket
+    s3:GetBucketPolicy s3:GetObject s3:ListBucket
     sagemaker:AddAssociation sagemaker:AddTags sagemaker:CreateAction sagemaker:CreateArtifact
     sagemaker:CreateContext sagemaker:CreateEndpoint sagemaker:CreateEndpointConfig
     sagemaker:CreateHyperParameterTuningJob sagemaker:DescribeHyperParameterTuningJob

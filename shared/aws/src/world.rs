@@ -10,6 +10,7 @@ use tidegate_core::world::{Answer, Effect, Outcome, Question, World, WorldError}
 
 use crate::config::{Clients, Settings};
 
+mod access;
 mod anchors;
 mod annotations;
 mod artifacts;
@@ -130,6 +131,9 @@ impl AwsWorld {
                 Question::Violations { job } => self.violations(job).await,
                 Question::Baselining { job } => self.baselining(job).await,
                 Question::PrincipalTags(who) => self.principal_tags(who).await,
+                Question::RoleReads { role, uri, kms_key } => {
+                    self.role_reads(role, uri, kms_key.as_deref()).await
+                }
             }
         })
     }

@@ -1,4 +1,4 @@
-//! What IAM says of people, against moto.
+//! What IAM says of people and of models' roles, against moto and the emulator.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use aws_sdk_iam::types::Tag;
 use tidegate_aws::{AwsWorld, Clients};
+use tidegate_core::access::{Access, BucketPolicy, Simulation};
 use tidegate_core::principal::Principal;
 use tidegate_core::world::{Answer, Question, World, WorldErrorKind};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -152,4 +153,123 @@ async fn a_look_that_iam_denies_is_told_from_one_that_may_go_through_later() {
         let error = world.ask(&question).await.unwrap_err();
         assert_eq!((error.kind, error.call.as_str()), (kind, "ListUserTags"));
     }
+}
+
+const ARTIFACT: &str = "s3://models/fraud/model.tar.gz";
+const KEY: &str = "arn:aws:kms:us-east-1:123456789012:key/1";
+
+/// A role, its inline policies' statements, and what the adapter finds of it.
+struct Role<'a> {
+    clients: &'a Clients,
+    world: AwsWorld,
+}
+
+impl Role<'_> {
+    async fn has(&self, name: &str, statement: &str) {
+        let document = format!("{{\"Version\": \"2012-10-17\", \"Statement\": [{statement}]}}");
+        let put = self.clients.iam.put_role_policy().role_name("model");
+        let put = put.policy_name(name).policy_document(document).send();
+        put.await.unwrap();
+    }
+
+    async fn access(&self, kms_key: Option<&str>) -> Access {
+        match self.asked("model", kms_key).await {
+            Answer::RoleReads(access) => *access,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn asked(&self, role: &str, kms_key: Option<&str>) -> Answer {
+        let question = Question::RoleReads {
+            role: format!("arn:aws:iam::123456789012:role/service-role/{role}"),
+            uri: ARTIFACT.to_owned(),
+            kms_key: kms_key.map(str::to_owned),
+        };
+        self.world.ask(&question).await.unwrap()
+    }
+
+    async fn decision(&self) -> (Simulation, BucketPolicy) {
+        let access = self.access(None).await;
+        (access.simulated[0].decision, access.bucket)
+    }
+}
+
+#[tokio::test]
+async fn what_a_role_may_read_is_what_its_policies_say_and_the_buckets_may() {
+    let moto = support::moto();
+    let emulator = support::sagemaker_local(&moto);
+    let clients = support::clients_of_both(&moto, &emulator);
+    let (iam, s3) = (&clients.iam, &clients.s3);
+    let trust = "{\"Version\":\"2012-10-17\",\"Statement\":[]}";
+    let role = Role {
+        clients: &clients,
+        world: AwsWorld::new(clients.clone(), support::settings("")),
+    };
+    assert_eq!(role.asked("model", None).await, Answer::Missing);
+    let made = iam.create_role().role_name("model").path("/service-role/");
+    made.assume_role_policy_document(trust)
+        .send()
+        .await
+        .unwrap();
+    let nothing = Simulation::ImplicitDeny;
+
+    // There is no such bucket, whose policy could be read.
+    let (decision, bucket) = role.decision().await;
+    assert_eq!(decision, nothing);
+    assert!(matches!(bucket, BucketPolicy::Unseen { .. }), "{bucket:?}");
+    s3.create_bucket().bucket("models").send().await.unwrap();
+    assert_eq!(role.decision().await, (nothing, BucketPolicy::AllowsNobody));
+    for (effect, bucket) in [
+        ("Deny", BucketPolicy::AllowsNobody),
+        ("Allow", BucketPolicy::AllowsSomebody),
+    ] {
+        let policy = format!(
+            r#"{{"Version": "2012-10-17", "Statement": {{"Effect": "{effect}", "Principal": "*",
+                "Action": "s3:GetObject", "Resource": "arn:aws:s3:::models/*"}}}}"#
+        );
+        let put = s3.put_bucket_policy().bucket("models").policy(policy);
+        put.send().await.unwrap();
+        assert_eq!(role.decision().await, (nothing, bucket), "{effect}");
+    }
+
+    // What has conditions does not count, and says what it asks for.
+    role.has(
+        "tagged",
+        r#"{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*", "Condition":
+            {"StringEquals": {"s3:ExistingObjectTag/SageMaker": "true"}}}"#,
+    )
+    .await;
+    let access = role.access(None).await;
+    assert_eq!(access.simulated[0].decision, nothing);
+    assert_eq!(
+        access.simulated[0].missing,
+        ["s3:ExistingObjectTag/SageMaker"]
+    );
+    assert_eq!(access.bucket, BucketPolicy::NotAsked);
+
+    let managed = iam.create_policy().policy_name("reads").policy_document(
+        r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow",
+            "Action": ["s3:Get*"], "Resource": ["arn:aws:s3:::models/fraud/*"]}]}"#,
+    );
+    let managed = managed.send().await.unwrap();
+    let arn = managed.policy().unwrap().arn().unwrap();
+    let attach = iam.attach_role_policy().role_name("model").policy_arn(arn);
+    attach.send().await.unwrap();
+    let allowed = (Simulation::Allowed, BucketPolicy::NotAsked);
+    assert_eq!(role.decision().await, allowed);
+    let access = role.access(Some(KEY)).await;
+    let decrypts = &access.simulated[1];
+    assert_eq!(
+        (decrypts.action.as_str(), decrypts.on.as_str()),
+        ("kms:Decrypt", KEY)
+    );
+    assert_eq!(decrypts.decision, nothing);
+
+    role.has(
+        "no",
+        r#"{"Effect": "Deny", "Action": "s3:*", "Resource": "arn:aws:s3:::models/fraud/model.tar.gz"}"#,
+    )
+    .await;
+    let denied = (Simulation::ExplicitDeny, BucketPolicy::NotAsked);
+    assert_eq!(role.decision().await, denied);
 }

@@ -5,6 +5,7 @@
 //! be replayed and simulated.
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod approval;
 pub mod artifact;
 pub mod audit;

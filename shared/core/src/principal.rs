@@ -51,8 +51,13 @@ impl fmt::Display for Principal {
 }
 
 /// The account in an ARN; empty for what names none.
-pub(crate) fn account_of(arn: &str) -> &str {
+pub fn account_of(arn: &str) -> &str {
     arn.split(':').nth(4).unwrap_or_default()
+}
+
+/// The partition in an ARN, such as `aws`; empty for what is none.
+pub fn partition_of(arn: &str) -> &str {
+    arn.split(':').nth(1).unwrap_or_default()
 }
 
 #[cfg(test)]

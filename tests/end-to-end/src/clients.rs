@@ -78,6 +78,8 @@ pub fn environment(moto: &str, sagemaker: &str) -> Vec<(&'static str, String)> {
         ("AWS_ENDPOINT_URL_SAGEMAKER", sagemaker.to_owned()),
         ("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", sagemaker.to_owned()),
         ("AWS_ENDPOINT_URL_CLOUDWATCH", sagemaker.to_owned()),
+        // Which passes on to moto what it does not answer itself.
+        ("AWS_ENDPOINT_URL_IAM", sagemaker.to_owned()),
     ]
 }
 

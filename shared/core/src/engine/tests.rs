@@ -22,6 +22,7 @@ mod records;
 mod remains;
 mod retraining;
 mod reviewed;
+mod role_reads;
 mod slow;
 mod stories;
 mod tagged;

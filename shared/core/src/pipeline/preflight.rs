@@ -14,6 +14,10 @@ pub struct Preflight {
     /// The image has to be named by its digest (`@sha256:...`), so that it can't become another one.
     #[serde(default)]
     pub pinned_image: bool,
+    /// The role that the model runs as has to be allowed to read the artifact, as far as IAM's policy
+    /// simulator can tell.
+    #[serde(default = "yes")]
+    pub role_reads: bool,
     /// The artifact has to be the one that was registered; of a package that somebody else
     /// registered, the one that was there when it was approved.
     #[serde(default = "yes")]
@@ -25,6 +29,7 @@ impl Default for Preflight {
         Self {
             encrypted: false,
             pinned_image: false,
+            role_reads: true,
             same_artifact: true,
         }
     }

@@ -21,10 +21,12 @@ use crate::facts::{Facts, Known};
 use crate::head::{Champion, Waiting};
 use crate::ledger::AppliedPolicy;
 use crate::mutation::Mutation;
-use crate::name::GroupName;
+use crate::name::{GroupName, JobName};
 use crate::notice::Severity;
-use crate::pipeline::Stage;
+use crate::pipeline::{Policy, Stage};
+use crate::preflight::role::{self, Looked, Runs};
 use crate::preflight::{self, Cleared};
+use crate::principal::account_of;
 use crate::world::{ConfigSpec, Effect, Endpoint, ModelSpec, Question, VariantSpec};
 
 /// A package that was made or approved less than this ago may be shown as it was before: reads of
@@ -47,6 +49,7 @@ pub enum Start {
 pub fn needs_to_start(
     waiting: &Waiting,
     stage: &Stage,
+    policy: &Policy,
     champion: Option<&Champion>,
     facts: &Facts,
     now: Timestamp,
@@ -64,6 +67,11 @@ pub fn needs_to_start(
     }
     let package = facts.package(&waiting.candidate.package).is();
     questions.extend(package.into_iter().flat_map(preflight::needs));
+    if let (Some(package), true) = (package, policy.preflight.role_reads) {
+        let job = job_of(&waiting.candidate);
+        let runs = runs(&waiting.candidate, stage, policy, job.as_ref());
+        questions.extend(role::needs(&runs, &package.artifacts, facts));
+    }
     if let Some(endpoint) = facts.endpoint(&stage.endpoint).is() {
         questions.push(Question::EndpointConfig {
             name: endpoint.config.clone(),
@@ -100,8 +108,8 @@ pub fn start(
     if let Err(stop) = may_serve(candidate, stage, facts) {
         return unless_new(stop, candidate, facts, now);
     }
-    let artifacts = match cleared(candidate, stage, applied, facts) {
-        Ok(artifacts) => artifacts,
+    let (artifacts, reads) = match cleared(candidate, stage, applied, facts) {
+        Ok(found) => found,
         Err(stop) => return stop,
     };
     let served = match facts.endpoint(&stage.endpoint) {
@@ -186,6 +194,7 @@ pub fn start(
             "candidate": candidate,
             "incumbent": rollout.incumbent,
             "artifacts": artifacts,
+            "reads": reads,
             "steps": stage.strategy.canary,
             "urgent": rollout.urgent,
         }),
@@ -215,30 +224,65 @@ fn unless_new(stop: Start, candidate: &Candidate, facts: &Facts, now: Timestamp)
     }
 }
 
-/// The candidate's artifacts, if it may be served with them; nothing is changed before that is known.
+/// The candidate's artifacts, if it may be served with them, and what was looked at of its role;
+/// nothing is changed before that is known.
 fn cleared<'a>(
     candidate: &Candidate,
     stage: &Stage,
     applied: &AppliedPolicy,
     facts: &'a Facts,
-) -> Result<Vec<&'a Artifact>, Start> {
+) -> Result<(Vec<&'a Artifact>, Option<Looked>), Start> {
     let Some(package) = facts.package(&candidate.package).is() else {
         return Err(Start::Unknown);
     };
-    match preflight::of_rollout(candidate, package, &applied.policy.preflight, facts) {
-        Cleared::Unknown => Err(Start::Unknown),
-        Cleared::Yes(artifacts) => Ok(artifacts),
-        Cleared::No(refusals) => {
-            let version = candidate.version;
-            let why = format!(
-                "It can't be served: {}. Nothing was changed. To try {version} again then, {}.",
-                preflight::sentence(&refusals),
-                anew(version)
-            );
-            let headline = format!("{version} was not rolled out to {}", stage.endpoint);
-            let facts = json!({ "candidate": candidate, "preflight": refusals });
-            Err(refuse_by(candidate, stage, headline, why, facts))
-        }
+    let policy = &applied.policy;
+    let (artifacts, mut refusals) =
+        match preflight::of_rollout(candidate, package, &policy.preflight, facts) {
+            Cleared::Unknown => return Err(Start::Unknown),
+            Cleared::Yes(artifacts) => (artifacts, Vec::new()),
+            Cleared::No(refusals) => (Vec::new(), refusals),
+        };
+    let mut reads = None;
+    // What can't be served anyway needs no role.
+    if policy.preflight.role_reads && refusals.is_empty() {
+        let job = job_of(candidate);
+        let runs = runs(candidate, stage, policy, job.as_ref());
+        let (denied, looked) = role::refusals(&runs, &artifacts, facts).ok_or(Start::Unknown)?;
+        refusals = denied;
+        reads = Some(looked);
+    }
+    if refusals.is_empty() {
+        return Ok((artifacts, reads));
+    }
+    let version = candidate.version;
+    let why = format!(
+        "It can't be served: {}. Nothing was changed. To try {version} again then, {}.",
+        preflight::sentence(&refusals),
+        anew(version)
+    );
+    let headline = format!("{version} was not rolled out to {}", stage.endpoint);
+    let facts = json!({ "candidate": candidate, "preflight": refusals });
+    Err(refuse_by(candidate, stage, headline, why, facts))
+}
+
+/// The training job of a candidate.
+fn job_of(candidate: &Candidate) -> Option<JobName> {
+    JobName::parse(candidate.job.as_deref()?).ok()
+}
+
+/// The role that a candidate would run as, as `CreateModel` will be asked for it.
+fn runs<'a>(
+    candidate: &'a Candidate,
+    stage: &'a Stage,
+    policy: &'a Policy,
+    job: Option<&'a JobName>,
+) -> Runs<'a> {
+    Runs {
+        role: policy.serve.role.as_deref(),
+        endpoint: &stage.endpoint,
+        of_job: None,
+        job,
+        account: account_of(&candidate.package),
     }
 }
 
@@ -524,11 +568,7 @@ fn first_calls(
         role: serve.role.clone(),
         vpc: serve.vpc.clone(),
         network_isolation: serve.network_isolation,
-        job: rollout
-            .candidate
-            .job
-            .as_deref()
-            .and_then(|job| crate::name::JobName::parse(job).ok()),
+        job: job_of(&rollout.candidate),
         environment: serve.environment.clone(),
         tags: tags.clone(),
     }));

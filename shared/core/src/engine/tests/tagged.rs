@@ -27,7 +27,7 @@ fn tag(story: &Story, who: Principal, tags: &[(&str, &str)]) {
 
 fn asked(story: &Story) -> usize {
     let town = story.town.0.lock().unwrap();
-    town.calls
+    town.looks
         .iter()
         .filter(|c| c.starts_with("tags of"))
         .count()

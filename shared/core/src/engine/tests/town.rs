@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::access::Access;
 use crate::artifact::{Artifact, Found, Object};
 use crate::audit::Anchors;
 use crate::event::{Approval, EndpointStatus, JobStatus};
@@ -93,6 +94,10 @@ pub(super) struct State {
     pub(super) artifacts: BTreeMap<String, Artifact>,
     /// Tags of roles and users; of others IAM knows nothing.
     pub(super) tags: BTreeMap<Principal, BTreeMap<String, String>>,
+    /// What IAM was asked.
+    pub(super) looks: Vec<String>,
+    /// What IAM says of roles and objects, by URI; of others it knows no role.
+    pub(super) reads: BTreeMap<String, Access>,
     /// Monitoring schedules.
     pub(super) monitors: BTreeMap<ScheduleName, MonitoringSchedule>,
     /// The monitors that Tidegate set up, and whether they run.
@@ -166,6 +171,8 @@ impl Town {
             objects: BTreeMap::new(),
             artifacts: BTreeMap::new(),
             tags: BTreeMap::new(),
+            looks: Vec::new(),
+            reads: BTreeMap::new(),
             monitors: BTreeMap::new(),
             set_up: BTreeMap::new(),
             specs: Vec::new(),
@@ -356,6 +363,7 @@ impl World for Town {
             Question::Violations { .. } => "DescribeProcessingJob",
             Question::Object { .. } => "GetObject",
             Question::PrincipalTags(_) => "ListTags",
+            Question::RoleReads { .. } => "SimulatePrincipalPolicy",
             _ => "ask",
         };
         Self::fault(&mut state, call)?;
@@ -481,6 +489,7 @@ impl World for Town {
                     package: state.made_from.get(name).cloned(),
                     image: None,
                     environment: BTreeMap::new(),
+                    role: Some("arn:aws:iam::123456789012:role/model".to_owned()),
                 }))
             }
             Question::Execution { arn } => {
@@ -503,9 +512,16 @@ impl World for Town {
                 })
             }
             Question::PrincipalTags(principal) => {
-                state.calls.push(format!("tags of {principal}"));
+                state.looks.push(format!("tags of {principal}"));
                 let tags = state.tags.get(principal).cloned();
                 tags.map_or(Answer::Missing, Answer::Tags)
+            }
+            Question::RoleReads { role, uri, .. } => {
+                state.looks.push(format!("{role} reads {uri}"));
+                let access = state.reads.get(uri).cloned();
+                access.map_or(Answer::Missing, |access| {
+                    Answer::RoleReads(Box::new(access))
+                })
             }
             Question::Model { .. } => Answer::Missing,
             Question::Artifact { uri } => Answer::Artifact(Box::new(state.artifact(uri))),
