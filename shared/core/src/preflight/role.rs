@@ -50,6 +50,17 @@ pub(crate) struct Looked {
     not_looked_at: Vec<String>,
 }
 
+impl Looked {
+    /// Not even the role could be told.
+    pub(crate) fn nothing() -> Self {
+        let why = "what serves, and so the role, was not described".to_owned();
+        Self {
+            not_looked_at: vec![why],
+            ..Self::default()
+        }
+    }
+}
+
 /// What has to be known next of the role and these artifacts.
 pub(crate) fn needs(runs: &Runs<'_>, uris: &[String], facts: &Facts) -> Vec<Question> {
     match runs.found(facts) {

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use super::clear::{cleared, job_of, needs_to_clear};
 use super::finish::{anew, serving};
 use super::names::{rollout_id, stem};
 use super::{Asked, HISTORY_MINUTES, Incumbent, Phase, Rollout, judge};
-use crate::artifact::Artifact;
 use crate::audit::What;
 use crate::candidate::Candidate;
 use crate::decision::Note;
@@ -21,12 +21,9 @@ use crate::facts::{Facts, Known};
 use crate::head::{Champion, Waiting};
 use crate::ledger::AppliedPolicy;
 use crate::mutation::Mutation;
-use crate::name::{GroupName, JobName};
+use crate::name::GroupName;
 use crate::notice::Severity;
 use crate::pipeline::{Policy, Stage};
-use crate::preflight::role::{self, Looked, Runs};
-use crate::preflight::{self, Cleared};
-use crate::principal::account_of;
 use crate::world::{ConfigSpec, Effect, Endpoint, ModelSpec, Question, VariantSpec};
 
 /// A package that was made or approved less than this ago may be shown as it was before: reads of
@@ -66,12 +63,8 @@ pub fn needs_to_start(
         });
     }
     let package = facts.package(&waiting.candidate.package).is();
-    questions.extend(package.into_iter().flat_map(preflight::needs));
-    if let (Some(package), true) = (package, policy.preflight.role_reads) {
-        let job = job_of(&waiting.candidate);
-        let runs = runs(&waiting.candidate, stage, policy, job.as_ref());
-        questions.extend(role::needs(&runs, &package.artifacts, facts));
-    }
+    let to_clear = |package| needs_to_clear(&waiting.candidate, package, stage, policy, facts);
+    questions.extend(package.into_iter().flat_map(to_clear));
     if let Some(endpoint) = facts.endpoint(&stage.endpoint).is() {
         questions.push(Question::EndpointConfig {
             name: endpoint.config.clone(),
@@ -166,27 +159,7 @@ pub fn start(
         ..new_rollout(waiting, group, stage, incumbent, history, now)
     };
     let effects = first_calls(&rollout, group, applied, instance_type.as_deref());
-    let why = match &rollout.incumbent {
-        None => format!(
-            "{} is approved and the endpoint {} does not exist: it is created.",
-            candidate.version, stage.endpoint
-        ),
-        Some(incumbent) if rollout.replaces => format!(
-            "{} takes the place of {} on {} at once, with no canary: what serves is not Approved, \
-             and SageMaker deploys only Approved packages.",
-            candidate.version,
-            serving(incumbent),
-            stage.endpoint
-        ),
-        Some(incumbent) => format!(
-            "{} is approved; {} serves {} on {} instance{}.",
-            candidate.version,
-            serving(incumbent),
-            stage.endpoint,
-            incumbent.count,
-            if incumbent.count == 1 { "" } else { "s" }
-        ),
-    };
+    let why = started(&rollout);
     let note = Note::new(
         What::RolloutStarted,
         why.clone(),
@@ -208,6 +181,31 @@ pub fn start(
     Start::Started(Box::new(rollout), effects, Box::new(note))
 }
 
+/// Why and over what a rollout starts.
+fn started(rollout: &Rollout) -> String {
+    match &rollout.incumbent {
+        None => format!(
+            "{} is approved and the endpoint {} does not exist: it is created.",
+            rollout.candidate.version, rollout.endpoint
+        ),
+        Some(incumbent) if rollout.replaces => format!(
+            "{} takes the place of {} on {} at once, with no canary: what serves is not Approved, \
+             and SageMaker deploys only Approved packages.",
+            rollout.candidate.version,
+            serving(incumbent),
+            rollout.endpoint
+        ),
+        Some(incumbent) => format!(
+            "{} is approved; {} serves {} on {} instance{}.",
+            rollout.candidate.version,
+            serving(incumbent),
+            rollout.endpoint,
+            incumbent.count,
+            if incumbent.count == 1 { "" } else { "s" }
+        ),
+    }
+}
+
 /// A refusal, unless its package is so new that it may be shown as it was before.
 fn unless_new(stop: Start, candidate: &Candidate, facts: &Facts, now: Timestamp) -> Start {
     let package = facts.package(&candidate.package).is();
@@ -224,75 +222,13 @@ fn unless_new(stop: Start, candidate: &Candidate, facts: &Facts, now: Timestamp)
     }
 }
 
-/// The candidate's artifacts, if it may be served with them, and what was looked at of its role;
-/// nothing is changed before that is known.
-fn cleared<'a>(
-    candidate: &Candidate,
-    stage: &Stage,
-    applied: &AppliedPolicy,
-    facts: &'a Facts,
-) -> Result<(Vec<&'a Artifact>, Option<Looked>), Start> {
-    let Some(package) = facts.package(&candidate.package).is() else {
-        return Err(Start::Unknown);
-    };
-    let policy = &applied.policy;
-    let (artifacts, mut refusals) =
-        match preflight::of_rollout(candidate, package, &policy.preflight, facts) {
-            Cleared::Unknown => return Err(Start::Unknown),
-            Cleared::Yes(artifacts) => (artifacts, Vec::new()),
-            Cleared::No(refusals) => (Vec::new(), refusals),
-        };
-    let mut reads = None;
-    // What can't be served anyway needs no role.
-    if policy.preflight.role_reads && refusals.is_empty() {
-        let job = job_of(candidate);
-        let runs = runs(candidate, stage, policy, job.as_ref());
-        let (denied, looked) = role::refusals(&runs, &artifacts, facts).ok_or(Start::Unknown)?;
-        refusals = denied;
-        reads = Some(looked);
-    }
-    if refusals.is_empty() {
-        return Ok((artifacts, reads));
-    }
-    let version = candidate.version;
-    let why = format!(
-        "It can't be served: {}. Nothing was changed. To try {version} again then, {}.",
-        preflight::sentence(&refusals),
-        anew(version)
-    );
-    let headline = format!("{version} was not rolled out to {}", stage.endpoint);
-    let facts = json!({ "candidate": candidate, "preflight": refusals });
-    Err(refuse_by(candidate, stage, headline, why, facts))
-}
-
-/// The training job of a candidate.
-fn job_of(candidate: &Candidate) -> Option<JobName> {
-    JobName::parse(candidate.job.as_deref()?).ok()
-}
-
-/// The role that a candidate would run as, as `CreateModel` will be asked for it.
-fn runs<'a>(
-    candidate: &'a Candidate,
-    stage: &'a Stage,
-    policy: &'a Policy,
-    job: Option<&'a JobName>,
-) -> Runs<'a> {
-    Runs {
-        role: policy.serve.role.as_deref(),
-        endpoint: &stage.endpoint,
-        of_job: None,
-        job,
-        account: account_of(&candidate.package),
-    }
-}
-
 /// Refuses a candidate, and tells people why.
 fn refuse(candidate: &Candidate, stage: &Stage, headline: String, why: String) -> Start {
     let facts = json!({ "candidate": candidate });
     refuse_by(candidate, stage, headline, why, facts)
 }
 
-fn refuse_by(
+pub(super) fn refuse_by(
     candidate: &Candidate,
     stage: &Stage,
     headline: String,

@@ -46,8 +46,8 @@ fn approval_of(story: &Story, version: u32) -> Approval {
 /// The facts of the newest entry of this kind.
 fn facts(story: &Story, what: What) -> Value {
     let trail = story.ledger.all_entries(&story.group);
-    let drafts = trail.iter().map(|entry| entry.read().unwrap());
-    drafts.filter(|d| d.what == what).last().unwrap().facts
+    let mut drafts = trail.iter().map(|entry| entry.read().unwrap());
+    drafts.rfind(|d| d.what == what).unwrap().facts
 }
 
 fn is_told(story: &Story, words: &str) -> bool {

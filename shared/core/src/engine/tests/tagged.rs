@@ -67,11 +67,11 @@ async fn a_role_with_all_the_tags_approves_in_each_of_its_sessions() {
     approve(&mut story, Some(ADA)).await;
     assert!(is_on_its_way(&story));
     let trail = story.ledger.all_entries(&story.group);
-    let seen = trail
-        .iter()
-        .map(|e| e.read().unwrap())
-        .filter(|e| e.what == What::ApprovalSeen);
-    let last = seen.last().unwrap().facts.to_string();
+    let mut seen = trail.iter().map(|entry| entry.read().unwrap());
+    let last = seen
+        .rfind(|entry| entry.what == What::ApprovalSeen)
+        .unwrap();
+    let last = last.facts.to_string();
     assert!(
         last.contains("\"Team\":\"risk\"") && !last.contains("\"x\""),
         "{last}"
