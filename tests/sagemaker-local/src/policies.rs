@@ -144,13 +144,16 @@ fn matches(pattern: &str, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Map, json};
 
     use super::*;
 
     fn of(statements: Value) -> Policies {
         Policies {
-            own: vec![json!({ "Statement": statements })],
+            own: vec![Value::Object(Map::from_iter([(
+                "Statement".to_owned(),
+                statements,
+            )]))],
             boundary: None,
         }
     }

@@ -5,7 +5,7 @@
 //! resources is said of this one. The bucket's policy is read only where that decides something, and
 //! only of a bucket of the role's account, which S3 checks (`ExpectedBucketOwner`).
 
-use aws_sdk_iam::types::{EvaluationResult, PolicyEvaluationDecisionType};
+use aws_sdk_iam::types::{EvaluationResult, PolicyEvaluationDecisionType, ResourceSpecificResult};
 use futures_util::future::try_join_all;
 use serde_json::Value;
 use tidegate_core::access::{Access, BucketPolicy, Simulated, Simulation};
@@ -113,7 +113,7 @@ impl AwsWorld {
 /// The context keys that a simulation lacked; IAM says them of a resource or of all.
 fn missing(result: &EvaluationResult) -> Vec<String> {
     let of_resources = result.resource_specific_results().iter();
-    let of_resources = of_resources.flat_map(|resource| resource.missing_context_values());
+    let of_resources = of_resources.flat_map(ResourceSpecificResult::missing_context_values);
     let mut keys: Vec<String> = result
         .missing_context_values()
         .iter()
