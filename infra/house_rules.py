@@ -24,9 +24,9 @@ NEEDED = frozenset(
     dynamodb:BatchGetItem dynamodb:ConditionCheckItem dynamodb:DeleteItem dynamodb:GetItem
     dynamodb:PutItem dynamodb:Query dynamodb:UpdateItem
     events:PutEvents
-    iam:PassRole
+    iam:PassRole iam:SimulatePrincipalPolicy
     kms:Decrypt kms:Encrypt kms:GenerateDataKey*
-    s3:GetObject s3:ListBucket s3:PutObject
+    s3:GetBucketPolicy s3:GetObject s3:ListBucket s3:PutObject
     sagemaker:AddAssociation sagemaker:AddTags sagemaker:CreateAction sagemaker:CreateArtifact
     sagemaker:CreateContext sagemaker:CreateEndpoint sagemaker:CreateEndpointConfig
     sagemaker:CreateHyperParameterTuningJob sagemaker:DescribeHyperParameterTuningJob
@@ -57,6 +57,12 @@ NEEDED = frozenset(
     sns:Publish sqs:SendMessage
     """.split()
 )
+
+# What one function alone does: package-approved judges whose approval counts, and looks for tags.
+OF_ONE = {
+    "iam:ListRoleTags": "PackageApprovedFunction",
+    "iam:ListUserTags": "PackageApprovedFunction",
+}
 
 # What `tidegate redrive` asks of each queue of dead letters (cli/src/redrive/queues.rs).
 OF_DEAD_LETTERS = (
@@ -175,9 +181,12 @@ def functions_can_do_their_effects(template):
         allowed = set(granted.get(role, ()))
         for policy in roles.get(role, {}).get("ManagedPolicyArns", []):
             allowed |= granted.get(_target(policy), set())
-        missing = sorted(NEEDED - allowed)
+        own = {action for action, only in OF_ONE.items() if only == name}
+        missing = sorted((NEEDED | own) - allowed)
         if missing:
             yield f"{name}: its role {role} lacks {', '.join(missing)}"
+        for action in sorted(allowed & OF_ONE.keys() - own):
+            yield f"{name}: its role {role} has {action}, which only {OF_ONE[action]} needs"
 
 
 def people_can_resend_what_was_given_up(template):

@@ -111,6 +111,14 @@ class Breakage(unittest.TestCase):
         text = broken(r"^ +- sagemaker:UpdateEndpointWeightsAndCapacities\n", "")
         self.assert_found(text, "CanaryShiftFunction", "UpdateEndpointWeightsAndCapacities")
 
+    def test_a_judge_who_may_not_look_at_tags(self):
+        text = broken("iam:ListRoleTags", "iam:GetRole", count=2)
+        self.assert_found(text, "PackageApprovedFunction", "lacks iam:ListRoleTags")
+
+    def test_a_look_at_tags_by_who_judges_nothing(self):
+        text = broken("Action: events:PutEvents", "Action: [events:PutEvents, iam:ListUserTags]")
+        self.assert_found(text, "HousekeepingFunction", "which only PackageApprovedFunction needs")
+
     def test_dead_letters_that_nobody_may_look_at(self):
         text = broken(r"^              - sqs:ReceiveMessage\n", "")
         self.assert_found(text, "OperatorPolicy", "sqs:ReceiveMessage", "HousekeepingDeadLetters")

@@ -92,6 +92,8 @@ pub struct Clients {
     pub events: aws_sdk_eventbridge::Client,
     /// Ticks.
     pub scheduler: aws_sdk_scheduler::Client,
+    /// Tags of who approves, and what roles may do.
+    pub iam: aws_sdk_iam::Client,
 }
 
 impl Clients {
@@ -118,6 +120,7 @@ impl Clients {
             sns: aws_sdk_sns::Client::new(config),
             events: aws_sdk_eventbridge::Client::new(config),
             scheduler: aws_sdk_scheduler::Client::new(config),
+            iam: aws_sdk_iam::Client::new(config),
         }
     }
 }

@@ -10,6 +10,7 @@ use tidegate_core::world::{Answer, Effect, Outcome, Question, World, WorldError}
 
 use crate::config::{Clients, Settings};
 
+mod access;
 mod analysis;
 mod anchors;
 mod annotations;
@@ -28,6 +29,7 @@ mod monitors;
 mod notices;
 mod objects;
 mod packages;
+mod principals;
 mod retraining;
 mod schedules;
 mod smoke;
@@ -129,6 +131,10 @@ impl AwsWorld {
                 Question::MonitoringSchedule(schedule) => self.monitoring_schedule(schedule).await,
                 Question::Violations { job } => self.violations(job).await,
                 Question::Baselining { job } => self.baselining(job).await,
+                Question::PrincipalTags(who) => self.principal_tags(who).await,
+                Question::RoleReads { role, uri, kms_key } => {
+                    self.role_reads(role, uri, kms_key.as_deref()).await
+                }
             }
         })
     }

@@ -11,7 +11,7 @@ use crate::case::Case;
 use crate::decision::{Decision, Note};
 use crate::event::Approval;
 use crate::facts::Known;
-use crate::head::Waiting;
+use crate::head::{Head, Waiting};
 use crate::ledger::Lane;
 use crate::mutation::Mutation;
 use crate::name::{PackageVersion, StageName};
@@ -26,6 +26,7 @@ use crate::turn::{enqueue, take_back, would_roll_out};
 use crate::world::{Effect, Package, Question, TIDEGATE};
 
 mod approver;
+mod tagged;
 
 pub(crate) use approver::remember_trainer;
 
@@ -53,6 +54,7 @@ pub(crate) fn needs(case: &Case<'_>, arn: &str, version: PackageVersion) -> Vec<
     let described = case.facts.package(arn).is();
     let approved = described.filter(|p| p.approval == Approval::Approved);
     questions.extend(approved.into_iter().flat_map(preflight::needs_at_approval));
+    questions.extend(approved.and_then(|package| tagged::needs(case, package)));
     if case.observes() && described.is_some_and(|p| p.approval == Approval::Rejected) {
         questions.extend(observe::needs_of_serving(case));
     }
@@ -70,7 +72,7 @@ pub(crate) fn decide(case: &Case<'_>, arn: &str, version: PackageVersion, decisi
     };
     let at = approval_time(package);
     let before = decision.head.approvals.get(&version).copied();
-    if before.is_some_and(|(approval, seen)| approval == package.approval || at <= seen) {
+    if is_known(&decision.head, package) {
         return decision.nothing(format!("{version} was known to be {:?}", package.approval));
     }
     if is_being_marked(case, package) {
@@ -102,7 +104,9 @@ pub(crate) fn decide(case: &Case<'_>, arn: &str, version: PackageVersion, decisi
     };
     match package.approval {
         Approval::Approved => {
-            decision.notes.push(seen(format!("{version} is Approved.")));
+            let mut note = seen(format!("{version} is Approved."));
+            tagged::add_to(&mut note.draft.facts, case, package);
+            decision.notes.push(note);
             let is_by_gate = approver::is_by_gate(case, package, &decision.head);
             let voters = decision.head.votes.get(&version).cloned();
             if approver::is_enough(case, package, decision) {
@@ -134,6 +138,14 @@ pub(crate) fn decide(case: &Case<'_>, arn: &str, version: PackageVersion, decisi
             still_serves(case, version, &sentence, decision);
         }
     }
+}
+
+/// Whether this change of the package was dealt with before, or is older than what was.
+fn is_known(head: &Head, package: &Package) -> bool {
+    let before = head.approvals.get(&package.version);
+    before.is_some_and(|(approval, seen)| {
+        *approval == package.approval || approval_time(package) <= *seen
+    })
 }
 
 /// Whether Tidegate has decided what this package is to be, and could not tell SageMaker yet. What

@@ -5,6 +5,7 @@
 //! be replayed and simulated.
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod approval;
 pub mod artifact;
 pub mod audit;
@@ -30,6 +31,7 @@ pub mod observe;
 pub mod origin;
 pub mod pipeline;
 pub mod preflight;
+pub mod principal;
 pub mod record;
 pub mod registration;
 pub mod retrain;

@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::name::{EndpointName, GroupName, PipelineName, StageName};
 
 pub use approvers::Approvers;
+pub(crate) use approvers::is_same_key;
 pub use capture::{Capture, Captured};
 pub use error::{PolicyError, PolicyErrors};
 pub use governance::{Card, CardStatus, Governance, RiskRating};

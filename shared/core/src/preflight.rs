@@ -2,8 +2,8 @@
 //! is changed. Each refusal says how to mend it.
 //!
 //! That image, artifact and endpoint have to be in one region: `ContainerDefinition` in the
-//! `SageMaker` API reference. Whether the model's role may read the artifact is for `SageMaker` to
-//! say, which it does at `CreateModel`.
+//! `SageMaker` API reference. Whether the model's role may read the artifact is asked of IAM ([`role`]);
+//! what IAM can't say `SageMaker` does, at `CreateModel`.
 
 use serde::Serialize;
 
@@ -15,6 +15,7 @@ use crate::origin::ARTIFACT_KEY;
 use crate::pipeline::Preflight;
 use crate::world::{Package, Question, TrainingJob};
 
+pub(crate) mod role;
 #[cfg(test)]
 mod tests;
 

@@ -20,6 +20,7 @@ use crate::mutation::Mutation;
 use crate::name::{JobName, token};
 use crate::notice::Severity;
 use crate::origin::{self, APPROVER_KEY, ARTIFACT_KEY};
+use crate::preflight::role;
 use crate::record;
 use crate::retrain::{self, Ancestry, FINDING_KEY, Lost, PARENT_KEY};
 use crate::tuning;
@@ -65,6 +66,9 @@ pub(crate) fn needs(case: &Case<'_>, job: &JobName) -> Vec<Question> {
     questions.extend(evaluations.map(|uri| Question::Object { uri }));
     questions.extend(same_artifact(case, described));
     let artifact = described.artifact.clone();
+    if let Some(runs) = verdict::runs(case, described) {
+        questions.extend(role::needs(&runs, artifact.as_slice(), case.facts));
+    }
     questions.extend(artifact.map(|uri| Question::Artifact { uri }));
     questions.extend(origin::needs(described));
     if own_image(case, described).is_none() {
@@ -209,6 +213,7 @@ fn gate(case: &Case<'_>, job: &TrainingJob, decision: &mut Decision) {
         has_evaluation,
         artifact: found,
         refusals,
+        reads,
     } = verdict(case, job, &artifact, &image);
     let ancestry = retrain::ancestry(&decision.head, job);
     let gated = JobRecord {
@@ -229,7 +234,7 @@ fn gate(case: &Case<'_>, job: &TrainingJob, decision: &mut Decision) {
             "checks": judgement.checks,
             "champion": champion,
             "retrained": ancestry,
-            "preflight": { "artifact": found, "refused": refusals },
+            "preflight": { "artifact": found, "refused": refusals, "reads": reads },
             "origin": origin::facts(job, &origin::data(case, job)),
         }),
     ));

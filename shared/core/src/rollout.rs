@@ -16,6 +16,7 @@ use crate::pipeline::Stage;
 
 mod advance;
 mod asked;
+mod clear;
 mod finish;
 mod fit;
 mod judge;

@@ -41,7 +41,7 @@ pub(crate) fn needs(case: &Case<'_>) -> Vec<Question> {
     ready(case)
         .flat_map(|(stage, w)| {
             let champion = case.snapshot.head.champions.get(&stage.name);
-            needs_to_start(w, stage, champion, case.facts, case.now)
+            needs_to_start(w, stage, case.policy(), champion, case.facts, case.now)
         })
         .collect()
 }

@@ -11,6 +11,7 @@ use std::future::Future;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::access::Access;
 use crate::artifact::Artifact;
 use crate::audit::Anchors;
 use crate::event::{Approval, EndpointStatus, JobStatus};
@@ -23,6 +24,7 @@ use crate::name::{
 use crate::notice::Notice;
 use crate::origin::{DataSource, Origin};
 use crate::pipeline::{Capture, Card, GuardMetric, Instance, MonitorKind, Vpc};
+use crate::principal::Principal;
 use crate::trace::Trace;
 
 mod monitors;
@@ -213,6 +215,18 @@ pub enum Question {
         /// The processing job's name.
         job: ScheduleName,
     },
+    /// The tags of who approved (`ListRoleTags`, `ListUserTags`), all pages.
+    PrincipalTags(Principal),
+    /// Whether a role's own policies let it read an object, and decrypt it
+    /// (`SimulatePrincipalPolicy`), and whether its bucket's may (`GetBucketPolicy`).
+    RoleReads {
+        /// The role's ARN.
+        role: String,
+        /// The object's `s3://` URI.
+        uri: String,
+        /// The ARN of the KMS key that it is encrypted with.
+        kms_key: Option<String>,
+    },
 }
 
 /// An answer from the outside.
@@ -256,6 +270,10 @@ pub enum Answer {
     MonitoringSchedule(Box<MonitoringSchedule>),
     /// What a monitoring job found.
     Violations(Box<Findings>),
+    /// Tags, key to value.
+    Tags(BTreeMap<String, String>),
+    /// What IAM says of a role and an object.
+    RoleReads(Box<Access>),
 }
 
 /// A training job as `DescribeTrainingJob` has it.
@@ -429,6 +447,9 @@ pub struct Model {
     pub image: Option<String>,
     /// Its (first) container's environment.
     pub environment: BTreeMap<String, String>,
+    /// The role that it runs as.
+    #[serde(default)]
+    pub role: Option<String>,
 }
 
 /// One minute's counts: `variants[v][g]` are those of variant v and guard g of the question.

@@ -13,6 +13,8 @@ pub struct Clients {
     pub dynamodb: aws_sdk_dynamodb::Client,
     /// `EventBridge`.
     pub events: aws_sdk_eventbridge::Client,
+    /// IAM.
+    pub iam: aws_sdk_iam::Client,
     /// S3.
     pub s3: aws_sdk_s3::Client,
     /// `EventBridge` Scheduler.
@@ -39,6 +41,7 @@ impl Clients {
             cloudwatch: aws_sdk_cloudwatch::Client::new(&sagemaker),
             dynamodb: aws_sdk_dynamodb::Client::new(&moto),
             events: aws_sdk_eventbridge::Client::new(&moto),
+            iam: aws_sdk_iam::Client::new(&moto),
             s3: aws_sdk_s3::Client::from_conf(s3),
             scheduler: aws_sdk_scheduler::Client::new(&moto),
             sns: aws_sdk_sns::Client::new(&moto),
@@ -75,6 +78,8 @@ pub fn environment(moto: &str, sagemaker: &str) -> Vec<(&'static str, String)> {
         ("AWS_ENDPOINT_URL_SAGEMAKER", sagemaker.to_owned()),
         ("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", sagemaker.to_owned()),
         ("AWS_ENDPOINT_URL_CLOUDWATCH", sagemaker.to_owned()),
+        // Which passes on to moto what it does not answer itself.
+        ("AWS_ENDPOINT_URL_IAM", sagemaker.to_owned()),
     ]
 }
 

@@ -35,7 +35,7 @@ const DELAY: Duration = Duration::from_millis(6_500);
 /// A call that is so slow never goes through.
 pub const FOR_EVER: Duration = Duration::MAX;
 /// What the emulator serves; the rest is moto's.
-const EMULATED: [&str; 2] = ["sagemaker", "monitoring"];
+const EMULATED: [&str; 3] = ["sagemaker", "monitoring", "iam"];
 
 /// A call that came by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

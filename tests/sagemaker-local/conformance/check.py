@@ -23,7 +23,7 @@ from botocore.loaders import Loader
 from botocore.model import OperationModel, OperationNotFoundError, ServiceModel
 from shapes import Finding, check
 
-SERVICES = ("sagemaker", "sagemaker-runtime", "cloudwatch")
+SERVICES = ("sagemaker", "sagemaker-runtime", "cloudwatch", "iam")
 # Error codes that any operation may give: the pages "Common Error Types" and "Common Errors" of
 # the API references. The JSON services say ValidationException where the pages' list, made for
 # query services, says ValidationError.

@@ -1,4 +1,4 @@
-//! Clients of the AWS services that moto stands for: S3, EventBridge, Scheduler and SQS.
+//! Clients of the AWS services that moto stands for: S3, EventBridge, Scheduler, SQS and IAM.
 
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ pub(crate) struct Aws {
     pub(crate) events: aws_sdk_eventbridge::Client,
     pub(crate) scheduler: aws_sdk_scheduler::Client,
     pub(crate) sqs: aws_sdk_sqs::Client,
+    pub(crate) iam: aws_sdk_iam::Client,
 }
 
 impl Aws {
@@ -42,6 +43,7 @@ impl Aws {
             events: aws_sdk_eventbridge::Client::new(&config),
             scheduler: aws_sdk_scheduler::Client::new(&config),
             sqs: aws_sdk_sqs::Client::new(&config),
+            iam: aws_sdk_iam::Client::new(&config),
         }
     }
 }

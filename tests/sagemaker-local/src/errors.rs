@@ -102,6 +102,17 @@ impl ApiError {
         Self::new(503, "ServiceUnavailable", message)
     }
 
+    /// IAM's word for what is not there.
+    pub(crate) fn no_such_entity(what: &str) -> Self {
+        let message = format!("{what} cannot be found.");
+        Self::new(404, "NoSuchEntity", message)
+    }
+
+    /// IAM's complaint about a parameter.
+    pub(crate) fn invalid_input(message: impl Into<String>) -> Self {
+        Self::new(400, "InvalidInput", message)
+    }
+
     /// CloudWatch's complaint about a parameter.
     pub(crate) fn parameter(message: impl Into<String>) -> Self {
         Self::new(400, "InvalidParameterValue", message)

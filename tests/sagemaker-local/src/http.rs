@@ -1,4 +1,4 @@
-//! The one port: SageMaker, SageMaker Runtime, CloudWatch and the admin API are told apart by
+//! The one port: SageMaker, SageMaker Runtime, CloudWatch, IAM and the admin API are told apart by
 //! header and path, as an SDK's endpoint setting sends them all here.
 
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::errors::ApiError;
 use crate::faults::Kind;
 use crate::protocols::Protocol;
 use crate::runtime::{self, Request};
-use crate::{admin, cloudwatch, sagemaker};
+use crate::{admin, cloudwatch, iam, sagemaker};
 
 /// SageMaker's largest request is an invocation of 25 MB.
 const MOST_BODY: usize = 32 * 1024 * 1024;
@@ -31,12 +31,15 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// SageMaker's control plane or CloudWatch.
+/// SageMaker's control plane, IAM or CloudWatch.
 async fn aws(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     if let Some(operation) =
         header(&headers, "x-amz-target").and_then(|target| target.strip_prefix("SageMaker."))
     {
         return control_plane(&app, operation, &headers, &body).await;
+    }
+    if iam::is_asked(&headers) {
+        return iam::answer(&app, &headers, body).await;
     }
     if let Some((protocol, operation, input)) = Protocol::read(uri.path(), &headers, &body) {
         return metrics(&app, protocol, &operation, input).await;

@@ -12,6 +12,8 @@ use serde_json::{Map, Value, json};
 use crate::errors::ApiError;
 use crate::moment::Moment;
 
+/// The XML namespace of CloudWatch's answers.
+const NAMESPACE: &str = "http://monitoring.amazonaws.com/doc/2010-08-01/";
 /// Deeper nesting than any request has.
 const MOST_DEPTH: usize = 32;
 
@@ -73,23 +75,34 @@ impl Protocol {
                 json!({"__type": error.code, "message": error.message}).to_string(),
             )
                 .into_response(),
-            (Self::Query, Ok(output)) => {
-                let mut inner = String::new();
-                write_xml(&mut inner, output, "");
-                let body = format!(
-                    "<{operation}Response xmlns=\"http://monitoring.amazonaws.com/doc/2010-08-01/\"><{operation}Result>{inner}</{operation}Result><ResponseMetadata><RequestId>{}</RequestId></ResponseMetadata></{operation}Response>",
-                    uuid::Uuid::new_v4()
-                );
-                ([("content-type", "text/xml")], body).into_response()
-            }
-            (Self::Query, Err(error)) => {
-                let body = format!(
-                    "<ErrorResponse xmlns=\"http://monitoring.amazonaws.com/doc/2010-08-01/\"><Error><Type>Sender</Type><Code>{}</Code><Message>{}</Message></Error></ErrorResponse>",
-                    error.code,
-                    escape(&error.message)
-                );
-                (status(error), [("content-type", "text/xml")], body).into_response()
-            }
+            (Self::Query, result) => query_answer(NAMESPACE, operation, result),
+        }
+    }
+}
+
+/// Writes an answer of the query protocol, with the XML namespace of its service.
+pub(crate) fn query_answer(
+    namespace: &str,
+    operation: &str,
+    result: &Result<Value, ApiError>,
+) -> Response {
+    match result {
+        Ok(output) => {
+            let mut inner = String::new();
+            write_xml(&mut inner, output, "");
+            let body = format!(
+                "<{operation}Response xmlns=\"{namespace}\"><{operation}Result>{inner}</{operation}Result><ResponseMetadata><RequestId>{}</RequestId></ResponseMetadata></{operation}Response>",
+                uuid::Uuid::new_v4()
+            );
+            ([("content-type", "text/xml")], body).into_response()
+        }
+        Err(error) => {
+            let body = format!(
+                "<ErrorResponse xmlns=\"{namespace}\"><Error><Type>Sender</Type><Code>{}</Code><Message>{}</Message></Error></ErrorResponse>",
+                error.code,
+                escape(&error.message)
+            );
+            (status(error), [("content-type", "text/xml")], body).into_response()
         }
     }
 }
@@ -173,7 +186,7 @@ fn to_cbor(value: &Value, member: &str) -> Cbor {
 }
 
 /// `A.member.1.B=x` becomes `{"A": [{"B": "x"}]}`; numbers, truths and times become what they are.
-fn read_query(body: &Bytes) -> Value {
+pub(crate) fn read_query(body: &Bytes) -> Value {
     let text = String::from_utf8_lossy(body);
     let mut root = json!({});
     for pair in text.split('&') {
@@ -241,7 +254,8 @@ fn typed(member: &str, text: &str) -> Value {
     }
 }
 
-fn unescape(text: &str) -> String {
+/// A text as it was before it was percent-encoded for a form.
+pub(crate) fn unescape(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, tail)) = rest.split_first() {

@@ -20,7 +20,8 @@ use crate::{
 pub(crate) struct Call {
     pub(crate) app: Arc<App>,
     pub(crate) now: Moment,
-    /// The access key of the request's signature; it stands for an IAM user.
+    /// The access key of the request's signature; it stands for an IAM user, as `ROLE~SESSION` for a
+    /// role's session.
     pub(crate) caller: String,
 }
 
@@ -28,8 +29,17 @@ impl Call {
     /// Who did it, as `CreatedBy` and `LastModifiedBy` tell.
     pub(crate) fn user(&self) -> Value {
         let caller = &self.caller;
+        let arn = match caller.split_once('~') {
+            Some((role, session)) => {
+                format!(
+                    "arn:aws:sts::{}:assumed-role/{role}/{session}",
+                    arn::ACCOUNT
+                )
+            }
+            None => format!("arn:aws:iam::{}:user/{caller}", arn::ACCOUNT),
+        };
         json!({"IamIdentity": {
-            "Arn": format!("arn:aws:iam::{}:user/{caller}", arn::ACCOUNT),
+            "Arn": arn,
             "PrincipalId": caller,
         }})
     }

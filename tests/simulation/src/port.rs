@@ -373,6 +373,8 @@ fn name_of(question: &Question) -> &'static str {
         Question::Minutes { .. } | Question::Hours { .. } => "GetMetricData",
         Question::VariantsOf { .. } => "ListMetrics",
         Question::Object { .. } => "GetObject",
+        Question::PrincipalTags(_) => "ListRoleTags",
+        Question::RoleReads { .. } => "SimulatePrincipalPolicy",
         Question::Smoke { .. } => "InvokeEndpoint",
         Question::Execution { .. } => "DescribePipelineExecution",
         Question::MonitoringSchedule(_) => "DescribeMonitoringSchedule",
@@ -447,6 +449,7 @@ fn answer(town: &mut Town, question: &Question, key: u64) -> Answer {
                 package: package.clone(),
                 image: package.is_none().then(|| "theirs".to_owned()),
                 environment: BTreeMap::new(),
+                role: None,
             }))
         }),
         Question::Minutes {
@@ -506,6 +509,8 @@ fn answer(town: &mut Town, question: &Question, key: u64) -> Answer {
         Question::Data { .. }
         | Question::Object { .. }
         | Question::VariantsOf { .. }
+        | Question::PrincipalTags(_)
+        | Question::RoleReads { .. }
         | Question::TuningJob(_) => None,
     };
     found.unwrap_or(Answer::Missing)

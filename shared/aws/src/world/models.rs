@@ -42,6 +42,7 @@ impl AwsWorld {
                 .unwrap_or_default()
                 .into_iter()
                 .collect(),
+            role: found.execution_role_arn.clone(),
         })))
     }
 

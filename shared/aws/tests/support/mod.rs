@@ -156,6 +156,7 @@ pub(crate) fn clients_of_both(moto: &Server, emulator: &Server) -> Clients {
         sagemaker: ours.sagemaker,
         runtime: ours.runtime,
         cloudwatch: ours.cloudwatch,
+        iam: ours.iam,
         ..clients(moto)
     }
 }

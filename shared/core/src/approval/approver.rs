@@ -6,6 +6,7 @@
 
 use serde_json::json;
 
+use super::tagged;
 use crate::audit::{What, Who};
 use crate::case::Case;
 use crate::decision::{Decision, Note};
@@ -99,7 +100,7 @@ pub(crate) fn remember_trainer(case: &Case<'_>, job: &JobName, by: &str, decisio
 
 fn ruling(case: &Case<'_>, package: &Package, head: &mut Head) -> Ruling {
     let rule = &case.policy().approval;
-    // Once: the next approval is a person's.
+    // The gate's own approval, once, is no person's.
     let by_gate = is_by_gate(case, package, head);
     head.gated.remove(&package.version);
     if rule.are_anyone() || by_gate {
@@ -117,8 +118,10 @@ fn ruling(case: &Case<'_>, package: &Package, head: &mut Head) -> Ruling {
                 .to_owned(),
         );
     }
-    if !rule.include(who) {
-        return Ruling::Forbidden("the policy does not name them ([approval] by).".to_owned());
+    if !rule.include(who)
+        && let Err(why) = tagged::fits(case, package, who)
+    {
+        return Ruling::Forbidden(why);
     }
     if rule.not_the_trainer
         && let Err(why) = is_not_the_trainer(package, who, head)
@@ -135,7 +138,7 @@ fn ruling(case: &Case<'_>, package: &Package, head: &mut Head) -> Ruling {
     }
 }
 
-/// Whether this approval is the gate's own, and no person's.
+/// Whether this is the gate's own approval, and no person's.
 pub(super) fn is_by_gate(case: &Case<'_>, package: &Package, head: &Head) -> bool {
     head.gated.contains(&package.version) || is_being_registered(case, package)
 }

@@ -29,6 +29,8 @@ fn is_decided_on(question: &Question, error: &WorldError, input: &Input<'_>) -> 
     let is_passing = error.is_passing();
     let is_housekeeping = matches!(asked_by, Some(Kind::Housekeeping));
     match question {
+        // What IAM does not say of a role is left to SageMaker, and nothing waits for it.
+        Question::RoleReads { .. } => true,
         // While a tick goes without an answer, the next one is a minute away.
         _ if is_passing && matches!(asked_by, Some(Kind::Tick { .. })) => true,
         // Housekeeping asks the first beside what a rollout needs. Where ticks get no counts either,
@@ -42,7 +44,8 @@ fn is_decided_on(question: &Question, error: &WorldError, input: &Input<'_>) -> 
         // Of housekeeping, retrainings and monitors ask for them.
         Question::TrainingJob(_) | Question::TuningJob(_) => is_housekeeping,
         Question::Package { .. } => is_housekeeping && is_passing,
-        Question::Smoke { .. } => !is_passing,
+        // Who can't be asked about is nobody whose approval counts.
+        Question::Smoke { .. } | Question::PrincipalTags(_) => !is_passing,
         Question::Object { .. } => error.kind == WorldErrorKind::Refused,
         _ => false,
     }

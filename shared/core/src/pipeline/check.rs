@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::governance::LONGEST_CARD;
+use super::is_same_key;
 use super::walk::join;
 use super::{
     Approvers, CustomMetric, Guard, GuardMetric, Policy, Retrain, Stage, TEMPLATE_NAMES, Training,
@@ -65,9 +66,23 @@ fn check_image(policy: &Policy, error: &mut impl FnMut(&str, String)) {
 /// People who are named one by one have to be as many as are asked for; a role or a pattern may
 /// stand for several.
 fn check_approvers(approvers: &Approvers, error: &mut impl FnMut(&str, String)) {
+    let keys: Vec<&String> = approvers.tags.keys().collect();
+    let is_twice = |pair: &(usize, &&String)| keys[..pair.0].iter().any(|k| is_same_key(k, pair.1));
+    if let Some((_, key)) = keys.iter().enumerate().find(is_twice) {
+        error(
+            &join("approval.tags", key),
+            "is there in another case already, and IAM takes both for one tag".to_owned(),
+        );
+    }
     let is_one = |name: &String| !name.contains('*') && !name.contains(":role/");
     let named = approvers.by.len();
-    if named > 0 && named < usize::from(approvers.people) && approvers.by.iter().all(is_one) {
+    // Tags may stand for any number of people.
+    let has_tags = !approvers.tags.is_empty();
+    if named > 0
+        && !has_tags
+        && named < usize::from(approvers.people)
+        && approvers.by.iter().all(is_one)
+    {
         error(
             "approval.people",
             format!(

@@ -62,6 +62,16 @@ pub(super) const FORMS: &[Form] = &[
         },
     },
     Form {
+        name: "tag-key",
+        rule: "a tag's key in IAM: 1 to 128 letters, digits, blanks and _.:/=+-@",
+        pattern: "^[\\p{L}\\p{N} _.:/=+@-]+$",
+        length: (1, 128),
+        check: |text| {
+            let is_fine = |c: char| c.is_alphanumeric() || c == ' ' || "_.:/=+-@".contains(c);
+            !text.is_empty() && text.chars().all(is_fine)
+        },
+    },
+    Form {
         name: "s3-uri",
         rule: "s3://bucket/key, at most 1,024 characters, the bucket of 3 to 63 in lower case",
         pattern: "^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\\s]+$",

@@ -127,6 +127,16 @@ lists! {
     principals "principal" 0 50;
 }
 
+/// Tags in IAM: a value may be empty.
+pub(super) fn tags(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "propertyNames": {"type": "string", "format": "tag-key"},
+        "additionalProperties": {"type": "string", "maxLength": 256},
+        "maxProperties": 5,
+    })
+}
+
 pub(super) fn environment(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",

@@ -164,6 +164,11 @@ fn each_form_accepts_what_it_should_and_nothing_else() {
         ),
         ("tag", &["a=b", "a="], &["a", "=b", "a=b\n"]),
         (
+            "tag-key",
+            &["team", "acme:Team 1/é"],
+            &["", "a*", "a\n", &"k".repeat(129)],
+        ),
+        (
             "s3-uri",
             &["s3://abc/d/e.csv"],
             &[

@@ -33,6 +33,7 @@ fn version(artifact: &Artifact) -> Version<'_> {
 
 fn strict() -> Preflight {
     Preflight {
+        role_reads: true,
         encrypted: true,
         pinned_image: true,
         same_artifact: true,

@@ -8,7 +8,9 @@ use crate::case::Case;
 use crate::event::Approval;
 use crate::facts::Known;
 use crate::gate::{self, Judgement, Metrics};
+use crate::preflight::role::{self, Looked, Runs};
 use crate::preflight::{self, Refusal};
+use crate::principal::account_of;
 use crate::world::{Answer, Question, TrainingJob};
 
 /// What the gate says of a model.
@@ -24,6 +26,8 @@ pub(super) struct Verdict<'a> {
     pub(super) has_evaluation: bool,
     pub(super) artifact: Option<&'a Artifact>,
     pub(super) refusals: Vec<Refusal>,
+    /// What was looked at of the model's role, where the policy asks for it.
+    pub(super) reads: Option<Looked>,
 }
 
 /// Judges a model by its artifact, the image that it would be served by, and its metrics.
@@ -35,7 +39,8 @@ pub(super) fn verdict<'a>(
 ) -> Verdict<'a> {
     let policy = case.policy();
     let artifact = case.facts.artifact(artifact).is();
-    let refusals = preflight::of_job(job, image, artifact, &policy.preflight);
+    let mut refusals = preflight::of_job(job, image, artifact, &policy.preflight);
+    let reads = role_reads(case, job, artifact, &mut refusals);
     let (champion, which) = champion_metrics(case, job);
     let (mut metrics, problem) = metrics(case, job);
     let judgement = gate::judge(&policy.gate, &metrics, champion.as_ref());
@@ -61,7 +66,41 @@ pub(super) fn verdict<'a>(
         has_evaluation,
         artifact,
         refusals,
+        reads,
     }
+}
+
+/// Adds what the model's role may not read.
+fn role_reads(
+    case: &Case<'_>,
+    job: &TrainingJob,
+    artifact: Option<&Artifact>,
+    refusals: &mut Vec<Refusal>,
+) -> Option<Looked> {
+    let runs = runs(case, job)?;
+    let artifacts: Vec<&Artifact> = artifact.into_iter().collect();
+    let Some((more, looked)) = role::refusals(&runs, &artifacts, case.facts) else {
+        return Some(Looked::nothing());
+    };
+    refusals.extend(more);
+    Some(looked)
+}
+
+/// The role that a training job's model would run as on the first stage, if the policy has it looked
+/// at.
+pub(super) fn runs<'a>(case: &Case<'a>, job: &'a TrainingJob) -> Option<Runs<'a>> {
+    let policy = case.policy();
+    let stage = case
+        .stages()
+        .next()
+        .filter(|_| policy.preflight.role_reads)?;
+    Some(Runs {
+        role: policy.serve.role.as_deref(),
+        endpoint: &stage.endpoint,
+        of_job: Some(&job.role),
+        job: None,
+        account: account_of(&job.arn),
+    })
 }
 
 /// The metrics that the gate looks at, and what is wrong with them, if they can't be had.

@@ -6,10 +6,10 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use super::clear::{cleared, needs_to_clear};
 use super::finish::{anew, serving};
 use super::names::{rollout_id, stem};
 use super::{Asked, HISTORY_MINUTES, Incumbent, Phase, Rollout, judge};
-use crate::artifact::Artifact;
 use crate::audit::What;
 use crate::candidate::Candidate;
 use crate::decision::Note;
@@ -21,8 +21,7 @@ use crate::ledger::AppliedPolicy;
 use crate::mutation::Mutation;
 use crate::name::GroupName;
 use crate::notice::Severity;
-use crate::pipeline::Stage;
-use crate::preflight::{self, Cleared};
+use crate::pipeline::{Policy, Stage};
 use crate::world::{Effect, Question};
 
 mod calls;
@@ -52,6 +51,7 @@ pub enum Start {
 pub fn needs_to_start(
     waiting: &Waiting,
     stage: &Stage,
+    policy: &Policy,
     champion: Option<&Champion>,
     facts: &Facts,
     now: Timestamp,
@@ -68,7 +68,8 @@ pub fn needs_to_start(
         });
     }
     let package = facts.package(&waiting.candidate.package).is();
-    questions.extend(package.into_iter().flat_map(preflight::needs));
+    let to_clear = |package| needs_to_clear(&waiting.candidate, package, stage, policy, facts);
+    questions.extend(package.into_iter().flat_map(to_clear));
     if let Some(endpoint) = facts.endpoint(&stage.endpoint).is() {
         questions.push(Question::EndpointConfig {
             name: endpoint.config.clone(),
@@ -105,8 +106,8 @@ pub fn start(
     if let Err(stop) = may_serve(candidate, stage, facts) {
         return unless_new(stop, candidate, facts, now);
     }
-    let artifacts = match cleared(candidate, stage, applied, facts) {
-        Ok(artifacts) => artifacts,
+    let (artifacts, reads) = match cleared(candidate, stage, applied, facts) {
+        Ok(found) => found,
         Err(stop) => return stop,
     };
     let served = match facts.endpoint(&stage.endpoint) {
@@ -163,27 +164,7 @@ pub fn start(
         ..new_rollout(waiting, group, stage, incumbent, history, now)
     };
     let effects = first_calls(&rollout, group, applied, instance_type.as_deref());
-    let why = match &rollout.incumbent {
-        None => format!(
-            "{} is approved and the endpoint {} does not exist: it is created.",
-            candidate.version, stage.endpoint
-        ),
-        Some(incumbent) if rollout.replaces => format!(
-            "{} takes the place of {} on {} at once, with no canary: what serves is not Approved, \
-             and SageMaker deploys only Approved packages.",
-            candidate.version,
-            serving(incumbent),
-            stage.endpoint
-        ),
-        Some(incumbent) => format!(
-            "{} is approved; {} serves {} on {} instance{}.",
-            candidate.version,
-            serving(incumbent),
-            stage.endpoint,
-            incumbent.count,
-            if incumbent.count == 1 { "" } else { "s" }
-        ),
-    };
+    let why = started(&rollout);
     let note = Note::new(
         What::RolloutStarted,
         why.clone(),
@@ -191,6 +172,7 @@ pub fn start(
             "candidate": candidate,
             "incumbent": rollout.incumbent,
             "artifacts": artifacts,
+            "reads": reads,
             "steps": stage.strategy.canary,
             "urgent": rollout.urgent,
         }),
@@ -202,6 +184,31 @@ pub fn start(
         vec![why],
     );
     Start::Started(Box::new(rollout), effects, Box::new(note))
+}
+
+/// Why and over what a rollout starts.
+fn started(rollout: &Rollout) -> String {
+    match &rollout.incumbent {
+        None => format!(
+            "{} is approved and the endpoint {} does not exist: it is created.",
+            rollout.candidate.version, rollout.endpoint
+        ),
+        Some(incumbent) if rollout.replaces => format!(
+            "{} takes the place of {} on {} at once, with no canary: what serves is not Approved, \
+             and SageMaker deploys only Approved packages.",
+            rollout.candidate.version,
+            serving(incumbent),
+            rollout.endpoint
+        ),
+        Some(incumbent) => format!(
+            "{} is approved; {} serves {} on {} instance{}.",
+            rollout.candidate.version,
+            serving(incumbent),
+            rollout.endpoint,
+            incumbent.count,
+            if incumbent.count == 1 { "" } else { "s" }
+        ),
+    }
 }
 
 /// A refusal, unless its package is so new that it may be shown as it was before.
@@ -220,40 +227,13 @@ fn unless_new(stop: Start, candidate: &Candidate, facts: &Facts, now: Timestamp)
     }
 }
 
-/// The candidate's artifacts, if it may be served with them; nothing is changed before that is known.
-fn cleared<'a>(
-    candidate: &Candidate,
-    stage: &Stage,
-    applied: &AppliedPolicy,
-    facts: &'a Facts,
-) -> Result<Vec<&'a Artifact>, Start> {
-    let Some(package) = facts.package(&candidate.package).is() else {
-        return Err(Start::Unknown);
-    };
-    match preflight::of_rollout(candidate, package, &applied.policy.preflight, facts) {
-        Cleared::Unknown => Err(Start::Unknown),
-        Cleared::Yes(artifacts) => Ok(artifacts),
-        Cleared::No(refusals) => {
-            let version = candidate.version;
-            let why = format!(
-                "It can't be served: {}. Nothing was changed. To try {version} again then, {}.",
-                preflight::sentence(&refusals),
-                anew(version)
-            );
-            let headline = format!("{version} was not rolled out to {}", stage.endpoint);
-            let facts = json!({ "candidate": candidate, "preflight": refusals });
-            Err(refuse_by(candidate, stage, headline, why, facts))
-        }
-    }
-}
-
 /// Refuses a candidate, and tells people why.
 fn refuse(candidate: &Candidate, stage: &Stage, headline: String, why: String) -> Start {
     let facts = json!({ "candidate": candidate });
     refuse_by(candidate, stage, headline, why, facts)
 }
 
-fn refuse_by(
+pub(super) fn refuse_by(
     candidate: &Candidate,
     stage: &Stage,
     headline: String,

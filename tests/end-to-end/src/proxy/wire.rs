@@ -60,7 +60,7 @@ impl Asked {
     /// The service's own "you ask too often".
     pub(crate) fn throttled(&self) -> Response<Bytes> {
         let (status, code) = match self.service.as_str() {
-            "monitoring" | "sns" => (400, "Throttling"),
+            "monitoring" | "sns" | "iam" => (400, "Throttling"),
             "scheduler" => (429, "ThrottlingException"),
             "s3" => (503, "SlowDown"),
             _ => (400, "ThrottlingException"),
@@ -76,6 +76,7 @@ impl Asked {
             "monitoring" => "InternalServiceFault",
             "scheduler" => "InternalServerException",
             "sns" | "s3" => "InternalError",
+            "iam" => "ServiceFailure",
             _ => "InternalFailure",
         };
         self.refusal(500, code, "An internal error occurred; try again.")

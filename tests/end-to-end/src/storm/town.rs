@@ -305,6 +305,7 @@ fn counted(clients: &Clients, counter: &Counter) -> tidegate_aws::Clients {
         sns: counted!(aws_sdk_sns, clients.sns),
         events: counted!(aws_sdk_eventbridge, clients.events),
         scheduler: counted!(aws_sdk_scheduler, clients.scheduler),
+        iam: counted!(aws_sdk_iam, clients.iam),
     }
 }
 

@@ -18,6 +18,7 @@ mod kinds;
 mod monitors;
 mod registration;
 mod retrained;
+mod roles;
 mod senders;
 mod tuned;
 mod unreadable;

@@ -100,7 +100,12 @@ instance = {{ type = "ml.m5.large", count = 1 }}
     world.apply(HOLLOW, &policy_that_creates(HOLLOW)).await
 }
 
-async fn train(world: &World, project: &Project, name: &str, pipeline: &str) -> Result<()> {
+pub(crate) async fn train(
+    world: &World,
+    project: &Project,
+    name: &str,
+    pipeline: &str,
+) -> Result<()> {
     let key = format!("source/{name}/sourcedir.tar.gz");
     let source = put_object(&world.clients, BUCKET, &key, project.pack("v1")?).await?;
     let tags = BTreeMap::from([("tidegate:pipeline".to_owned(), pipeline.to_owned())]);
@@ -115,7 +120,7 @@ async fn train(world: &World, project: &Project, name: &str, pipeline: &str) -> 
     job.create(&world.clients).await
 }
 
-async fn registered(book: &mut Book, group: &str, job: &str) -> Result<JobRecord> {
+pub(crate) async fn registered(book: &mut Book, group: &str, job: &str) -> Result<JobRecord> {
     let what = format!("{job} is gated and registered");
     book.until(&what, 30, async |world| {
         let records = world.ledger.jobs(group).await?;

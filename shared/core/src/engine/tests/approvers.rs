@@ -8,7 +8,7 @@ use crate::event::Approval;
 use crate::pipeline;
 
 /// A pipeline whose candidates wait for approval by this rule, with one of them trained.
-async fn waiting(rule: &str) -> Story {
+pub(super) async fn waiting(rule: &str) -> Story {
     let policy = POLICY.replace("approval = \"automatic\"", "approval = \"manual\"");
     let policy = format!("{policy}\n[approval]\n{rule}\n");
     let mut story = Story::with(pipeline::parse(&policy, "test.toml").unwrap()).await;
@@ -41,7 +41,7 @@ async fn started(story: &mut Story, call: &str, field: &str, job: &str) {
 }
 
 /// Somebody approves the version, and the events of it and of what came of it arrive.
-async fn approve(story: &mut Story, who: Option<&str>) {
+pub(super) async fn approve(story: &mut Story, who: Option<&str>) {
     story.town.set_approval(1, Approval::Approved);
     story.town.0.lock().unwrap().packages[0].modified_by = who.map(str::to_owned);
     story.package(1).await;
@@ -49,29 +49,29 @@ async fn approve(story: &mut Story, who: Option<&str>) {
     story.package(1).await;
 }
 
-fn approval(story: &Story) -> Approval {
+pub(super) fn approval(story: &Story) -> Approval {
     story.town.0.lock().unwrap().packages[0].approval
 }
 
-fn is_on_its_way(story: &Story) -> bool {
+pub(super) fn is_on_its_way(story: &Story) -> bool {
     !story.ledger.head(&story.group).rollouts.is_empty()
 }
 
-fn entries(story: &Story, what: What) -> usize {
+pub(super) fn entries(story: &Story, what: What) -> usize {
     let entries = story.ledger.all_entries(&story.group);
     let of = entries.iter().filter(|e| e.read().unwrap().what == what);
     of.count()
 }
 
-fn is_told(story: &Story, words: &str) -> bool {
+pub(super) fn is_told(story: &Story, words: &str) -> bool {
     let town = story.town.0.lock().unwrap();
     let mut notices = town.notices.iter();
     notices.any(|n| n.headline.contains(words) || n.lines.concat().contains(words))
 }
 
-const ADA: &str = "arn:aws:sts::123456789012:assumed-role/approvers/ada";
-const BOB: &str = "arn:aws:sts::123456789012:assumed-role/approvers/bob";
-const TOM: &str = "arn:aws:iam::123456789012:user/tom";
+pub(super) const ADA: &str = "arn:aws:sts::123456789012:assumed-role/approvers/ada";
+pub(super) const BOB: &str = "arn:aws:sts::123456789012:assumed-role/approvers/bob";
+pub(super) const TOM: &str = "arn:aws:iam::123456789012:user/tom";
 
 #[tokio::test]
 async fn an_approval_by_somebody_else_is_taken_back_and_told() {

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::access::Access;
 use crate::artifact::{Artifact, Found, Object};
 use crate::audit::Anchors;
 use crate::event::{Approval, EndpointStatus, JobStatus};
@@ -14,6 +15,7 @@ use crate::name::{
 };
 use crate::notice::Notice;
 use crate::origin::{APPROVER_KEY, DataSource, Origin};
+use crate::principal::Principal;
 use crate::trace::Trace;
 use crate::world::{
     Answer, BaselineSpec, ConfigSpec, ConfigVariant, Effect, Endpoint, EndpointConfig, Findings,
@@ -90,6 +92,12 @@ pub(super) struct State {
     pub(super) objects: BTreeMap<String, String>,
     /// Artifacts that are not as they were made.
     pub(super) artifacts: BTreeMap<String, Artifact>,
+    /// Tags of roles and users; of others IAM knows nothing.
+    pub(super) tags: BTreeMap<Principal, BTreeMap<String, String>>,
+    /// What IAM was asked.
+    pub(super) looks: Vec<String>,
+    /// What IAM says of roles and objects, by URI; of others it knows no role.
+    pub(super) reads: BTreeMap<String, Access>,
     /// Monitoring schedules.
     pub(super) monitors: BTreeMap<ScheduleName, MonitoringSchedule>,
     /// The monitors that Tidegate set up, and whether they run.
@@ -162,6 +170,9 @@ impl Town {
             traces: Vec::new(),
             objects: BTreeMap::new(),
             artifacts: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            looks: Vec::new(),
+            reads: BTreeMap::new(),
             monitors: BTreeMap::new(),
             set_up: BTreeMap::new(),
             specs: Vec::new(),
@@ -352,6 +363,8 @@ impl World for Town {
             Question::Violations { .. } => "DescribeProcessingJob",
             Question::Object { .. } => "GetObject",
             Question::MonitoringSchedule(_) => "DescribeMonitoringSchedule",
+            Question::PrincipalTags(_) => "ListTags",
+            Question::RoleReads { .. } => "SimulatePrincipalPolicy",
             _ => "ask",
         };
         Self::fault(&mut state, call)?;
@@ -477,6 +490,7 @@ impl World for Town {
                     package: state.made_from.get(name).cloned(),
                     image: None,
                     environment: BTreeMap::new(),
+                    role: Some("arn:aws:iam::123456789012:role/model".to_owned()),
                 }))
             }
             Question::Execution { arn } => {
@@ -496,6 +510,18 @@ impl World for Town {
             Question::MonitoringSchedule(name) => {
                 state.monitors.get(name).map_or(Answer::Missing, |monitor| {
                     Answer::MonitoringSchedule(Box::new(monitor.clone()))
+                })
+            }
+            Question::PrincipalTags(principal) => {
+                state.looks.push(format!("tags of {principal}"));
+                let tags = state.tags.get(principal).cloned();
+                tags.map_or(Answer::Missing, Answer::Tags)
+            }
+            Question::RoleReads { role, uri, .. } => {
+                state.looks.push(format!("{role} reads {uri}"));
+                let access = state.reads.get(uri).cloned();
+                access.map_or(Answer::Missing, |access| {
+                    Answer::RoleReads(Box::new(access))
                 })
             }
             Question::Model { .. } => Answer::Missing,

@@ -534,6 +534,16 @@ fn a_rule_that_nothing_could_ever_keep_is_refused() {
         let several = format!("{MINIMAL}\n[approval]\npeople = 2\nby = [{by}]\n");
         assert!(parse(&several, "fraud.toml").is_ok(), "{by}");
     }
+    let tagged = |tags: &str| format!("{alone}tags = {{ {tags} }}\n");
+    let parsed = parse(&tagged("team = \"risk\""), "fraud.toml").unwrap();
+    assert_eq!(parsed.approval.tags["team"], "risk");
+    let said = errors(&tagged("team = \"risk\", Team = \"fraud\""));
+    assert!(said.contains("approval.tags.team: is there"), "{said}");
+    let said = errors(&tagged("\"te*m\" = \"risk\""));
+    assert!(said.contains("a tag's key in IAM"), "{said}");
+    let six: Vec<String> = (0..6).map(|n| format!("t{n} = \"\"")).collect();
+    let said = errors(&tagged(&six.join(", ")));
+    assert!(said.contains("approval.tags"), "{said}");
     let dear = format!(
         "{MINIMAL}\n[monitor]\non_drift = {{ retrain = {{ pipeline = \"p\" }}, \
          cost_usd_each = 50.0, cost_cap_usd_per_month = 30.0 }}\n"

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::ledger::AppliedPolicy;
 use crate::mutation::Mutation;
 use crate::name::GroupName;
+use crate::rollout::clear::job_of;
 use crate::rollout::{Incumbent, Rollout};
 use crate::world::{ConfigSpec, Effect, ModelSpec, VariantSpec};
 
@@ -37,11 +38,7 @@ pub(super) fn first_calls(
         role: serve.role.clone(),
         vpc: serve.vpc.clone(),
         network_isolation: serve.network_isolation,
-        job: rollout
-            .candidate
-            .job
-            .as_deref()
-            .and_then(|job| crate::name::JobName::parse(job).ok()),
+        job: job_of(&rollout.candidate),
         environment: serve.environment.clone(),
         tags: tags.clone(),
     }));
