@@ -48,7 +48,10 @@ impl Story {
         let ended = self
             .hasten(&what, 120, async || {
                 let list = clients.sagemaker.list_monitoring_executions();
-                let all = list.monitoring_schedule_name(schedule.as_str()).send().await?;
+                let all = list
+                    .monitoring_schedule_name(schedule.as_str())
+                    .send()
+                    .await?;
                 let mut all = all.monitoring_execution_summaries.unwrap_or_default();
                 all.sort_by_key(|run| run.creation_time);
                 Ok(all.into_iter().nth(nth - 1).filter(has_ended))

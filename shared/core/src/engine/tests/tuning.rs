@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::findings::{found, notices};
+use super::retraining::with;
 use super::stories::{POLICY, Story};
 use crate::engine::Handled;
 use crate::event::{Approval, JobStatus};
@@ -15,18 +16,7 @@ use crate::world::{BestJob, TuningJob, TuningLike, WorldErrorKind};
 const TUNING: &str = "fraud-tune";
 const METRIC: &str = "validation:auc";
 
-const ON_DRIFT: &str =
-    "on_drift = { retrain = { pipeline = \"fraud-train\" }, cooldown_hours = 24 }";
 const TUNE: &str = r#"on_drift = { retrain = { tuning_job = { name_prefix = "fraud-again", inputs = { train = "s3://data/{day}" }, hyperparameters = { parent = "{parent_version}" } } } }"#;
-
-/// A story with another `on_drift`, whose first version serves.
-async fn with(on_drift: &str) -> Story {
-    let text = POLICY.replace(ON_DRIFT, on_drift);
-    assert_ne!(text, POLICY);
-    let mut story = Story::with(pipeline::parse(&text, "fraud.toml").unwrap()).await;
-    story.deploy_first().await;
-    story
-}
 
 fn name(text: &str) -> TuningName {
     TuningName::parse(text).unwrap()
