@@ -31,8 +31,8 @@ impl AwsWorld {
         let arn = required(DESCRIBE, "TrainingJobArn", like.training_job_arn.clone())?;
         let tags = self.tags_of(&arn).await?;
         cloned(
-            async |with_metrics| self.create_clone(clone, &like, &tags, with_metrics).await,
-            async || self.is_the_clone(clone).await,
+            |with_metrics| self.create_clone(clone, &like, &tags, with_metrics),
+            || self.is_the_clone(clone),
         )
         .await
     }
@@ -115,10 +115,14 @@ impl AwsWorld {
 
 /// Creates a job, with metric definitions if it may have some. `is_ours` says whether one of its name
 /// that is there already is the one that was to be made.
-pub(super) async fn cloned(
-    create: impl AsyncFn(bool) -> Result<String, Failure>,
-    is_ours: impl AsyncFnOnce() -> Result<Outcome, WorldError>,
-) -> Result<Outcome, WorldError> {
+pub(super) async fn cloned<C, O>(
+    create: impl Fn(bool) -> C,
+    is_ours: impl FnOnce() -> O,
+) -> Result<Outcome, WorldError>
+where
+    C: Future<Output = Result<String, Failure>>,
+    O: Future<Output = Result<Outcome, WorldError>>,
+{
     let made = match create(true).await {
         // SageMaker's own algorithms have metric definitions that may not be asked for.
         Err(failure) if wants_no_metrics(&failure) => create(false).await,

@@ -82,8 +82,8 @@ impl AwsWorld {
         let arn = required(DESCRIBE, "HyperParameterTuningJobArn", arn)?;
         let tags = self.tags_of(&arn).await?;
         cloned(
-            async |with_metrics| self.create_tuning(clone, &like, &tags, with_metrics).await,
-            async || self.is_the_tuning(clone).await,
+            |with_metrics| self.create_tuning(clone, &like, &tags, with_metrics),
+            || self.is_the_tuning(clone),
         )
         .await
     }
