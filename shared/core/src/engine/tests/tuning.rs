@@ -203,6 +203,28 @@ async fn a_tuning_job_that_cannot_be_seen_does_not_hold_up_the_next() {
 }
 
 #[tokio::test]
+async fn who_started_a_tuning_job_is_remembered_though_the_event_has_no_tags() {
+    let text = format!("{POLICY}\n[approval]\nnot_the_trainer = true\n");
+    let mut story = Story::with(pipeline::parse(&text, "fraud.toml").unwrap()).await;
+    tuning(&story, "by-tag", JobStatus::InProgress, &[], &[]);
+    let detail = json!({
+        "eventSource": "sagemaker.amazonaws.com",
+        "eventName": "CreateHyperParameterTuningJob",
+        "userIdentity": { "type": "IAMUser", "arn": "arn:aws:iam::123456789012:user/tom" },
+        "requestParameters": { "hyperParameterTuningJobName": "by-tag" },
+    });
+    let kind = "AWS API Call via CloudTrail";
+    story.send("aws.sagemaker", kind, detail).await;
+    let entries = story.ledger.all_entries(&story.group);
+    let last = entries.last().unwrap().read().unwrap();
+    assert!(
+        last.why.ends_with("tom started the tuning job by-tag."),
+        "{}",
+        last.why
+    );
+}
+
+#[tokio::test]
 async fn an_event_that_sagemaker_does_not_show_yet_is_tried_again() {
     let mut story = Story::begin().await;
     tuning(&story, TUNING, JobStatus::InProgress, &[0.97], &[]);
