@@ -15,7 +15,6 @@ use aws_sdk_sagemaker::types::{
     ParentHyperParameterTuningJob, ResourceConfig, ResourceLimits, S3DataSource, S3DataType,
     StoppingCondition, Tag, TrainingInputMode, TrainingInstanceType,
 };
-use serde_json::json;
 use tidegate_core::event::JobStatus;
 use tidegate_core::name::{JobName, TuningName};
 use tidegate_core::world::{
