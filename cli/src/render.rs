@@ -350,7 +350,7 @@ mod tests {
         let past = |text: &str| screen.past(text.parse().unwrap());
         assert_eq!(
             past("2026-11-24T20:36:05Z"),
-            "2026-11-24 20:36:05 UTC (60 min ago)"
+            "2026-11-24 20:36:05 UTC (1 h ago)"
         );
         assert_eq!(
             past("2026-11-25T00:36:05Z"),
