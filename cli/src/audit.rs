@@ -244,7 +244,7 @@ impl Verified {
         }
         if let Some(seen) = &self.anchors {
             let newest = seen.newest.map_or_else(String::new, |at| {
-                format!(", the newest of {}", screen.time(at))
+                format!(", the newest of {}", screen.past(at))
             });
             let anchors = count(seen.count, "anchor", "anchors");
             let _ = writeln!(text, "compared with {anchors} in {}{newest}", seen.from);
@@ -313,7 +313,7 @@ fn shown_text(group: &GroupName, entry: &Entry, body: &Value, screen: &Screen) -
     };
     let line = Line::of(entry);
     if let Some(at) = line.at {
-        field("time", &screen.time(at));
+        field("time", &screen.past(at));
     }
     field("what", &line.what);
     field("who", &line.who);

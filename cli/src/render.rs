@@ -63,6 +63,20 @@ impl Screen {
         format!("{} UTC ({})", utc(at), self.age(at))
     }
 
+    /// The same of what has happened. A time ahead of this machine's clock is said to be so: one
+    /// of two clocks is wrong, and nothing is to come.
+    pub(crate) fn past(&self, at: Timestamp) -> String {
+        let ahead = at.as_second() - self.now.as_second();
+        if ahead <= 0 {
+            return self.time(at);
+        }
+        format!(
+            "{} UTC ({} ahead of this machine's clock)",
+            utc(at),
+            span(ahead)
+        )
+    }
+
     /// How long ago a time was: `3 min ago`.
     pub(crate) fn age(&self, at: Timestamp) -> String {
         let seconds = self.now.as_second() - at.as_second();
@@ -328,6 +342,20 @@ mod tests {
         assert_eq!(age("2026-11-23T21:36:05Z"), "24 h ago");
         assert_eq!(age("2026-11-14T21:36:05Z"), "10 days ago");
         assert_eq!(age("2026-11-24T21:46:05Z"), "in 10 min");
+    }
+
+    #[test]
+    fn what_has_happened_is_ahead_of_a_slow_clock_and_not_to_come() {
+        let screen = screen(80, false);
+        let past = |text: &str| screen.past(text.parse().unwrap());
+        assert_eq!(
+            past("2026-11-24T20:36:05Z"),
+            "2026-11-24 20:36:05 UTC (1 h ago)"
+        );
+        assert_eq!(
+            past("2026-11-25T00:36:05Z"),
+            "2026-11-25 00:36:05 UTC (3 h ahead of this machine's clock)"
+        );
     }
 
     #[test]

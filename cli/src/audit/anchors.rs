@@ -71,6 +71,10 @@ fn of_files(path: &Path) -> Result<Vec<Anchor>, Problem> {
         Problem::new(Exit::Usage, "the anchors can't be read")
             .at(path.display())
             .why(why)
+            .help(
+                "give --anchors s3://BUCKET (the stack's output AnchorBucketName), or a file or \
+                 folder of what was copied from there or of housekeeping's log",
+            )
     };
     let mut anchors = Vec::new();
     let mut left = vec![path.to_owned()];

@@ -108,6 +108,13 @@ async fn a_trail_that_was_rewritten_as_a_whole_is_found_by_its_anchors() {
     // Files say the same, to the command and to the script.
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
+    let nothing = verified(&moto, "tidegate", Some(&path("nothing")));
+    assert_eq!(nothing.code, 2, "{}", nothing.err);
+    assert!(
+        nothing.err.contains("help: give --anchors s3://BUCKET"),
+        "{}",
+        nothing.err
+    );
     std::fs::create_dir(folder.path().join("kept")).unwrap();
     std::fs::write(folder.path().join("kept/10.jsonl"), genuine.lines()).unwrap();
     let found = verified(&moto, "rewritten", Some(&path("kept")));

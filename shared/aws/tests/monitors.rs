@@ -12,7 +12,6 @@ use aws_sdk_sagemaker::types::{
     ModelPackageContainerDefinition,
 };
 use serde_json::{Value, json};
-use tidegate_aws::{AwsWorld, Clients};
 use tidegate_core::name::{EndpointName, ScheduleName};
 use tidegate_core::pipeline::{Capture, ModelMonitor, MonitorKind};
 use tidegate_core::world::{
@@ -20,41 +19,13 @@ use tidegate_core::world::{
     Question, RunStatus, ScheduleState, VariantSpec, World, WorldErrorKind,
 };
 
+use support::fixture::{Fixture, fixture};
+
 const ROLE: &str = "arn:aws:iam::123456789012:role/monitoring";
 const ANALYZER: &str =
     "156813124566.dkr.ecr.us-east-1.amazonaws.com/sagemaker-model-monitor-analyzer";
 
-struct Fixture {
-    world: AwsWorld,
-    clients: Clients,
-    emulator: support::Server,
-    _moto: support::Server,
-}
-
-async fn fixture() -> Fixture {
-    let moto = support::moto();
-    let emulator = support::sagemaker_local(&moto);
-    let clients = support::clients_of_both(&moto, &emulator);
-    let create = clients.s3.create_bucket().bucket("bucket");
-    create.send().await.unwrap();
-    Fixture {
-        world: AwsWorld::new(clients.clone(), support::settings("arn:aws:sns:::t")),
-        clients,
-        emulator,
-        _moto: moto,
-    }
-}
-
 impl Fixture {
-    fn minutes_pass(&self, minutes: u32) {
-        let seconds = f64::from(minutes) * 60.0;
-        support::order(
-            &self.emulator,
-            "/clock",
-            &json!({ "advance_seconds": seconds }),
-        );
-    }
-
     async fn done(&self, effect: &Effect) {
         let outcome = self.world.perform(effect).await;
         assert_eq!(outcome, Ok(Outcome::Done), "{effect:?}");

@@ -11,7 +11,6 @@ use aws_sdk_sagemaker::types::{
     ProductionVariant, ProductionVariantInstanceType, Tag,
 };
 use serde_json::json;
-use tidegate_aws::{AwsWorld, Clients};
 use tidegate_core::event::{Approval, EndpointStatus};
 use tidegate_core::name::{EndpointName, GroupName, JobName, PackageVersion, ScheduleName};
 use tidegate_core::pipeline::{CountMetric, GuardMetric, Instance};
@@ -20,50 +19,13 @@ use tidegate_core::world::{
     Question, VariantSpec, World, WorldError, WorldErrorKind,
 };
 
+use support::fixture::{Fixture, fixture};
+
 const ROLE: &str = "arn:aws:iam::123456789012:role/models";
 const IMAGE: &str =
     "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3";
 
-struct Fixture {
-    world: AwsWorld,
-    clients: Clients,
-    emulator: support::Server,
-    _moto: support::Server,
-}
-
-async fn fixture() -> Fixture {
-    let moto = support::moto();
-    let emulator = support::sagemaker_local(&moto);
-    let clients = support::clients_of_both(&moto, &emulator);
-    clients
-        .s3
-        .create_bucket()
-        .bucket("bucket")
-        .send()
-        .await
-        .unwrap();
-    let world = AwsWorld::new(clients.clone(), support::settings("arn:aws:sns:::t"));
-    Fixture {
-        world,
-        clients,
-        emulator,
-        _moto: moto,
-    }
-}
-
 impl Fixture {
-    /// An order to the emulator's admin API.
-    fn order(&self, path: &str, body: &serde_json::Value) {
-        support::order(&self.emulator, path, body);
-    }
-
-    fn minutes_pass(&self, minutes: u32) {
-        self.order(
-            "/clock",
-            &json!({"advance_seconds": f64::from(minutes) * 60.0}),
-        );
-    }
-
     async fn twice(&self, effect: Effect) {
         for time in ["first", "second"] {
             let done = self.world.perform(&effect).await;

@@ -3,6 +3,9 @@
 
 mod support;
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+
 use aws_sdk_s3::types::{
     BucketLocationConstraint, CreateBucketConfiguration, DefaultRetention, ObjectLockConfiguration,
     ObjectLockEnabled, ObjectLockRetentionMode, ObjectLockRule, ServerSideEncryption,
@@ -83,6 +86,33 @@ async fn an_artifact_is_told_by_its_etag_and_where_it_is() {
     assert_eq!(abroad.region.as_deref(), Some("eu-west-1"));
     let odd = artifact(&world, "https://models/m.tar.gz").await;
     assert!(matches!(odd.found, Found::Unseen { .. }), "{odd:?}");
+}
+
+/// A server that refuses everything, and says where the bucket is, as S3 does. Gives its URL.
+fn refusing() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            // All of a HEAD request comes at once.
+            let _ = stream.read(&mut [0; 8_192]);
+            let _ = stream.write_all(
+                b"HTTP/1.1 403 Forbidden\r\nx-amz-bucket-region: eu-west-1\r\n\
+                  Content-Length: 0\r\nConnection: close\r\n\r\n",
+            );
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn a_bucket_that_may_not_be_looked_at_still_says_where_it_is() {
+    let clients = Clients::new(&support::config(&refusing()), true);
+    let world = AwsWorld::new(clients, support::settings(""));
+    let theirs = artifact(&world, "s3://theirs/m.tar.gz").await;
+    assert_eq!(theirs.region.as_deref(), Some("eu-west-1"));
+    assert!(matches!(theirs.found, Found::Unseen { .. }), "{theirs:?}");
 }
 
 #[tokio::test]

@@ -15,8 +15,6 @@ use aws_sdk_sagemaker::types::{
     ParentHyperParameterTuningJob, ResourceConfig, ResourceLimits, S3DataSource, S3DataType,
     StoppingCondition, Tag, TrainingInputMode, TrainingInstanceType,
 };
-use serde_json::json;
-use tidegate_aws::{AwsWorld, Clients};
 use tidegate_core::event::JobStatus;
 use tidegate_core::name::{JobName, TuningName};
 use tidegate_core::world::{
@@ -24,31 +22,11 @@ use tidegate_core::world::{
     WorldError, WorldErrorKind,
 };
 
+use support::fixture::{Fixture, fixture};
+
 const ROLE: &str = "arn:aws:iam::123456789012:role/models";
 const IMAGE: &str =
     "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3";
-
-struct Fixture {
-    world: AwsWorld,
-    clients: Clients,
-    emulator: support::Server,
-    _moto: support::Server,
-}
-
-async fn fixture() -> Fixture {
-    let moto = support::moto();
-    let emulator = support::sagemaker_local(&moto);
-    let clients = support::clients_of_both(&moto, &emulator);
-    let bucket = clients.s3.create_bucket().bucket("bucket");
-    bucket.send().await.unwrap();
-    let world = AwsWorld::new(clients.clone(), support::settings("arn:aws:sns:::t"));
-    Fixture {
-        world,
-        clients,
-        emulator,
-        _moto: moto,
-    }
-}
 
 /// A definition with these channels, whose jobs fail since there is no such data.
 fn definition(name: &str, channels: &[&str]) -> HyperParameterTrainingJobDefinition {
@@ -149,7 +127,7 @@ impl Fixture {
             if described.is_over() {
                 return described;
             }
-            support::order(&self.emulator, "/clock", &json!({"advance_seconds": 60}));
+            self.minutes_pass(1);
         }
         panic!("{name} does not end");
     }

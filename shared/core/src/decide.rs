@@ -119,8 +119,10 @@ pub fn decide(case: &Case<'_>, input: &Input<'_>) -> Decision {
                 retrain::job_ended(case, job, &mut decision);
             }
             Kind::TuningJob { job, .. } => tuning::decide(case, job, &mut decision),
-            Kind::TrainingStarted { job, by, .. } => {
-                approval::remember_trainer(case, job, by, &mut decision);
+            Kind::TrainingStarted {
+                job, is_tuning, by, ..
+            } => {
+                approval::remember_trainer(case, job, *is_tuning, by, &mut decision);
             }
             Kind::Package { arn, version, .. } => {
                 approval::decide(case, arn, *version, &mut decision);

@@ -164,6 +164,8 @@ pub enum Kind {
     TrainingStarted {
         /// The job, of either kind.
         job: JobName,
+        /// Whether it is a tuning job.
+        is_tuning: bool,
         /// The principal's ARN.
         by: String,
         /// Its tags, as far as the event has them.

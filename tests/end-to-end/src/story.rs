@@ -36,8 +36,6 @@ const ENDPOINT: &str = "tumours-prod";
 const STAGE: &str = "production";
 /// The SageMaker pipeline that trains again.
 const RETRAINING: &str = "tumours-retrain";
-/// The Model Monitor schedule that watches the endpoint.
-const SCHEDULE: &str = "tumours-data-quality";
 /// Where in the bucket a retraining writes how good the champion is on its data.
 const EVALUATIONS: &str = "tumours/evaluations";
 /// Requests a minute that users send.
@@ -155,6 +153,7 @@ impl Story {
     /// stands beside them.
     fn policy(&self, smoke: &str) -> String {
         let (gate, serve) = (&self.project.gate, &self.project.serve);
+        let capture = monitoring::capture();
         format!(
             r#"[pipeline]
 name = "{PROJECT}"
@@ -185,6 +184,7 @@ smoke_content_type = "{}"
 metric = "model_errors"
 ceiling = 0.02
 
+{capture}
 [monitor]
 on_drift = {{ retrain = {{ pipeline = "{RETRAINING}", parameters = {{ ChampionJob = "{{champion_job}}" }} }}, cooldown_hours = 24, at_most_per_month = 4 }}
 "#,

@@ -225,13 +225,13 @@ impl Port<'_> {
     ) -> Result<(), WorldError> {
         let now = self
             .call("DescribeModelPackage", |town, key| {
-                let found = town.described_package(arn, key);
-                Ok(found.map(|p| (p.approval, p.approval_description, p.modified)))
+                Ok(town.described_package(arn, key))
             })
             .await?;
-        if let Some((now, description, modified)) = now {
-            let is_so = now == approval && description.as_deref() == Some(why);
-            if is_so || seen.is_some_and(|seen| modified > seen) {
+        if let Some(now) = now {
+            let is_so =
+                now.approval == approval && now.approval_description.as_deref() == Some(why);
+            if is_so || seen.is_some_and(|seen| now.is_changed_by_others(approval, seen)) {
                 return Ok(());
             }
         }

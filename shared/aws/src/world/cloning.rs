@@ -30,18 +30,11 @@ impl AwsWorld {
         let like = self.described_job(clone.like.as_str()).await?;
         let arn = required(DESCRIBE, "TrainingJobArn", like.training_job_arn.clone())?;
         let tags = self.tags_of(&arn).await?;
-        let made = match self.create_clone(clone, &like, &tags, true).await {
-            // SageMaker's own algorithms have metric definitions that may not be asked for.
-            Err(failure) if wants_no_metrics(&failure) => {
-                self.create_clone(clone, &like, &tags, false).await
-            }
-            made => made,
-        };
-        match made {
-            Ok(arn) => Ok(Outcome::Started { arn }),
-            Err(failure) if failure.already => self.is_the_clone(clone).await,
-            Err(failure) => Err(failure.into()),
-        }
+        cloned(
+            |with_metrics| self.create_clone(clone, &like, &tags, with_metrics),
+            || self.is_the_clone(clone),
+        )
+        .await
     }
 
     pub(super) async fn described_job(
@@ -120,6 +113,28 @@ impl AwsWorld {
     }
 }
 
+/// Creates a job, with metric definitions if it may have some. `is_ours` says whether one of its name
+/// that is there already is the one that was to be made.
+pub(super) async fn cloned<C, O>(
+    create: impl Fn(bool) -> C,
+    is_ours: impl FnOnce() -> O,
+) -> Result<Outcome, WorldError>
+where
+    C: Future<Output = Result<String, Failure>>,
+    O: Future<Output = Result<Outcome, WorldError>>,
+{
+    let made = match create(true).await {
+        // SageMaker's own algorithms have metric definitions that may not be asked for.
+        Err(failure) if wants_no_metrics(&failure) => create(false).await,
+        made => made,
+    };
+    match made {
+        Ok(arn) => Ok(Outcome::Started { arn }),
+        Err(failure) if failure.already => is_ours().await,
+        Err(failure) => Err(failure.into()),
+    }
+}
+
 pub(super) fn own(error: WorldError) -> Failure {
     Failure {
         error,
@@ -127,7 +142,7 @@ pub(super) fn own(error: WorldError) -> Failure {
     }
 }
 
-pub(super) fn wants_no_metrics(failure: &Failure) -> bool {
+fn wants_no_metrics(failure: &Failure) -> bool {
     let message = failure.error.message.to_ascii_lowercase();
     message.contains("metric definitions") && message.contains("algorithm")
 }

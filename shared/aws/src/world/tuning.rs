@@ -19,9 +19,7 @@ use tidegate_core::world::{
 };
 
 use super::AwsWorld;
-use super::cloning::{
-    FINDING, NAME_PARAMETER, checkpoints, inputs, own, unknown_channel, wants_no_metrics,
-};
+use super::cloning::{FINDING, NAME_PARAMETER, checkpoints, cloned, inputs, own, unknown_channel};
 use super::tags::inherited;
 use super::values::{count, decimal, name_of_arn, required};
 use crate::error::{Failure, failed, refused};
@@ -83,18 +81,11 @@ impl AwsWorld {
         let arn = like.hyper_parameter_tuning_job_arn.clone();
         let arn = required(DESCRIBE, "HyperParameterTuningJobArn", arn)?;
         let tags = self.tags_of(&arn).await?;
-        let made = match self.create_tuning(clone, &like, &tags, true).await {
-            // SageMaker's own algorithms have metric definitions that may not be asked for.
-            Err(failure) if wants_no_metrics(&failure) => {
-                self.create_tuning(clone, &like, &tags, false).await
-            }
-            made => made,
-        };
-        match made {
-            Ok(arn) => Ok(Outcome::Started { arn }),
-            Err(failure) if failure.already => self.is_the_tuning(clone).await,
-            Err(failure) => Err(failure.into()),
-        }
+        cloned(
+            |with_metrics| self.create_tuning(clone, &like, &tags, with_metrics),
+            || self.is_the_tuning(clone),
+        )
+        .await
     }
 
     /// The name of the tuning job whose settings are taken.
@@ -128,13 +119,13 @@ impl AwsWorld {
         let all: Vec<_> = one.chain(like.training_job_definitions()).collect();
         let channels = all.iter().flat_map(|each| each.input_data_config());
         unknown_channel(CREATE, &clone.inputs, &clone.like.to_string(), channels).map_err(own)?;
-        let cloned = |each: &HyperParameterTrainingJobDefinition| {
+        let again = |each: &HyperParameterTrainingJobDefinition| {
             definition(clone, each, with_metrics).map_err(own)
         };
         let one = like.training_job_definition.as_ref();
-        let one = one.map(cloned).transpose()?;
+        let one = one.map(again).transpose()?;
         let list = like.training_job_definitions().iter();
-        let list: Vec<_> = list.map(cloned).collect::<Result<_, _>>()?;
+        let list: Vec<_> = list.map(again).collect::<Result<_, _>>()?;
         let made = self
             .clients
             .sagemaker

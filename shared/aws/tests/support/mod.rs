@@ -13,6 +13,8 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use tidegate_aws::{Clients, Settings};
 
+pub(crate) mod fixture;
+
 /// A server that ends with its handle.
 pub(crate) struct Server {
     child: Mutex<Child>,

@@ -86,13 +86,20 @@ pub(super) fn is_enough(case: &Case<'_>, package: &Package, decision: &mut Decis
     false
 }
 
-/// Remembers who started a training job, where the policy asks for it.
-pub(crate) fn remember_trainer(case: &Case<'_>, job: &JobName, by: &str, decision: &mut Decision) {
+/// Remembers who started a training or tuning job, where the policy asks for it.
+pub(crate) fn remember_trainer(
+    case: &Case<'_>,
+    job: &JobName,
+    is_tuning: bool,
+    by: &str,
+    decision: &mut Decision,
+) {
     if !case.policy().approval.not_the_trainer {
         return decision.nothing("the policy does not ask who trains ([approval] not_the_trainer)");
     }
     decision.head.remember_creator(job.clone(), by);
-    let why = format!("{by} started the training job {job}.");
+    let what = if is_tuning { "tuning" } else { "training" };
+    let why = format!("{by} started the {what} job {job}.");
     decision.notes.push(
         Note::new(What::TrainingStarted, why, json!({ "job": job })).by(Who::Person(by.to_owned())),
     );

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use super::EngineError;
 use crate::event::{JobStatus, Kind};
 use crate::ledger::{Ledger, Route, RouteKind};
-use crate::name::{EndpointName, GroupName, ScheduleName};
+use crate::name::{EndpointName, GroupName, ScheduleName, TuningName};
 use crate::run_once;
 use crate::world::{Answer, Question, World};
 
@@ -41,8 +41,17 @@ pub(super) async fn route<L: Ledger, W: World>(
             }
             by_tags_or_name(ledger, world, &Question::TuningJob(job.clone()), tags).await
         }
-        Kind::TrainingStarted { job, tags, .. } => {
-            by_tags_or_name(ledger, world, &Question::TrainingJob(job.clone()), tags).await
+        Kind::TrainingStarted {
+            job,
+            is_tuning,
+            tags,
+            ..
+        } => {
+            let question = match TuningName::parse(job.as_str()) {
+                Ok(tuning) if *is_tuning => Question::TuningJob(tuning),
+                _ => Question::TrainingJob(job.clone()),
+            };
+            by_tags_or_name(ledger, world, &question, tags).await
         }
         Kind::Package { group, .. } | Kind::Tick { group, .. } => Ok(Routed::To(group.clone())),
         Kind::Endpoint { endpoint, .. } | Kind::Alarm { endpoint, .. } => {

@@ -12,9 +12,9 @@ use crate::name::JobName;
 pub(super) fn kind(root: &Object<'_>, source: &str, detail_type: &str) -> Result<Kind, EventError> {
     let detail = root.need_object("detail", "it holds the call")?;
     let name = detail.need_text("eventName", "it names the call")?;
-    let field = match name.as_str() {
-        "CreateTrainingJob" => "trainingJobName",
-        "CreateHyperParameterTuningJob" => "hyperParameterTuningJobName",
+    let (field, is_tuning) = match name.as_str() {
+        "CreateTrainingJob" => ("trainingJobName", false),
+        "CreateHyperParameterTuningJob" => ("hyperParameterTuningJobName", true),
         _ => {
             let why = format!("of {name} Tidegate needs no more than the change that it makes");
             return Ok(unhandled(source, detail_type, why));
@@ -35,6 +35,7 @@ pub(super) fn kind(root: &Object<'_>, source: &str, detail_type: &str) -> Result
     };
     Ok(Kind::TrainingStarted {
         job,
+        is_tuning,
         by,
         tags: request.pairs("tags")?,
     })

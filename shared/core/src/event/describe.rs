@@ -18,7 +18,12 @@ pub fn describe(event: &Event) -> String {
         Kind::TuningJob { job, status, tags } => {
             format!("Tuning job {job} {}.{}", how(*status), tags_in_words(tags))
         }
-        Kind::TrainingStarted { job, by, .. } => format!("{by} started the training job {job}."),
+        Kind::TrainingStarted {
+            job, is_tuning, by, ..
+        } => {
+            let what = if *is_tuning { "tuning" } else { "training" };
+            format!("{by} started the {what} job {job}.")
+        }
         Kind::Package {
             group,
             version,

@@ -140,30 +140,16 @@ fn check_monitor(policy: &Policy, error: &mut impl FnMut(&str, String)) {
             );
         }
     }
-    let (key, prefix, most) = match &on_drift.retrain {
-        Retrain::TrainingJob { training_job: job } => {
-            ("training_job", &job.name_prefix, LONGEST_PREFIX)
-        }
-        Retrain::TuningJob { tuning_job: job } => {
-            ("tuning_job", &job.name_prefix, LONGEST_TUNING_PREFIX)
-        }
+    let (key, prefix) = match &on_drift.retrain {
+        Retrain::TrainingJob { training_job: job } => ("training_job", &job.name_prefix),
+        Retrain::TuningJob { tuning_job: job } => ("tuning_job", &job.name_prefix),
         Retrain::Pipeline(_) | Retrain::Event { .. } => return,
     };
-    let at = format!("{path}.retrain.{key}.name_prefix");
-    if prefix.len() > most {
-        error(
-            &at,
-            format!(
-                "has {} characters; at most {most} leave room for the rest of a job's name",
-                prefix.len()
-            ),
-        );
-    }
     if let Training::JobPrefix(jobs) = policy.training_rule()
         && !format!("{}-", prefix.trim_end_matches('-')).starts_with(&jobs)
     {
         error(
-            &at,
+            &format!("{path}.retrain.{key}.name_prefix"),
             format!(
                 "does not begin with {jobs:?}, by which pipeline.training knows its jobs: the \
                  retrained model would not be known"
@@ -318,11 +304,6 @@ fn check_custom(custom: &CustomMetric, path: &str, error: &mut impl FnMut(&str, 
     }
 }
 
-/// The longest start of a training job's name that leaves room for the rest.
-const LONGEST_PREFIX: usize = 40;
-
-/// The most characters of the start of a tuning job's name, of 32: a hyphen and 12 digits follow.
-const LONGEST_TUNING_PREFIX: usize = 19;
 /// The longest stage, bytes of JSON: up to five rollouts keep theirs in one item of the ledger.
 pub(crate) const LONGEST_STAGE: usize = 16 * 1024;
 /// The longest name of an endpoint or a variant.

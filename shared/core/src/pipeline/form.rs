@@ -44,6 +44,23 @@ pub(super) const FORMS: &[Form] = &[
         check: name_characters,
     },
     Form {
+        name: "clone-prefix",
+        rule: "1 to 40 letters, digits and hyphens, with no hyphen at the start; the rest of a \
+               job's name follows it",
+        pattern: "^[a-zA-Z0-9][a-zA-Z0-9-]*$",
+        length: (1, 40),
+        check: name_characters,
+    },
+    Form {
+        // Of 32 characters: a hyphen and 12 digits follow.
+        name: "tuning-prefix",
+        rule: "1 to 19 letters, digits and hyphens, with no hyphen at the start; the rest of a \
+               tuning job's name follows it",
+        pattern: "^[a-zA-Z0-9][a-zA-Z0-9-]*$",
+        length: (1, 19),
+        check: name_characters,
+    },
+    Form {
         name: "tuning-name",
         rule: "1 to 32 letters, digits and hyphens, with no hyphen at either end",
         pattern: "^[a-zA-Z0-9](-*[a-zA-Z0-9])*$",

@@ -260,7 +260,7 @@ pub struct PipelineRetrain {
 #[serde(deny_unknown_fields)]
 pub struct CloneRetrain {
     /// The start of its name; 1 to 40 characters.
-    #[schemars(schema_with = "schema::name_prefix")]
+    #[schemars(schema_with = "schema::clone_prefix")]
     pub name_prefix: String,
     /// S3 URIs of its channels, by channel, instead of the champion's; at most 20.
     #[schemars(schema_with = "schema::inputs")]
@@ -276,7 +276,7 @@ pub struct CloneRetrain {
 #[serde(deny_unknown_fields)]
 pub struct TuningRetrain {
     /// The start of its name; 1 to 19 characters.
-    #[schemars(schema_with = "schema::name_prefix")]
+    #[schemars(schema_with = "schema::tuning_prefix")]
     pub name_prefix: String,
     /// The tuning job whose settings it gets; by default the one that the champion came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -89,8 +89,9 @@ macro_rules! forms {
 
 forms! {
     aws_name "aws-name";
-    name_prefix "name-prefix";
     tuning_name "tuning-name";
+    clone_prefix "clone-prefix";
+    tuning_prefix "tuning-prefix";
     evaluation "evaluation";
     image "image";
     role_arn "role-arn";
@@ -153,6 +154,7 @@ pub(super) fn dimensions(_: &mut SchemaGenerator) -> Schema {
         "additionalProperties": {"type": "string", "format": "dimension-value"},
         "minProperties": 1,
         "maxProperties": 30,
+        "examples": [{"Variant": "{variant}"}],
     })
 }
 
@@ -181,6 +183,7 @@ pub(super) fn inputs(_: &mut SchemaGenerator) -> Schema {
         "propertyNames": {"type": "string", "format": "parameter"},
         "additionalProperties": {"type": "string", "format": "s3-uri"},
         "maxProperties": 20,
+        "examples": [{"train": "s3://bucket/train/"}],
     })
 }
 

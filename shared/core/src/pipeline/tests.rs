@@ -157,6 +157,12 @@ fn each_form_accepts_what_it_should_and_nothing_else() {
             &["", "-a", "a-", "a_b", "é"],
         ),
         ("name-prefix", &["fraud-train-"], &["", "-a", "a b"]),
+        ("clone-prefix", &["fraud-again"], &["", "-a", "a_b"]),
+        (
+            "tuning-prefix",
+            &["nineteen-characters"],
+            &["", "-a", "a_b", "twenty-characters-xx"],
+        ),
         (
             "tuning-name",
             &["a", "fraud-tune-2026-01"],

@@ -79,7 +79,8 @@ impl Walk {
     fn required(&mut self, table: &DeTable<'_>, at: &Range<usize>, schema: &Value, path: &str) {
         for name in strings(&schema["required"]) {
             if !table.contains_key(name) {
-                self.error(at.clone(), &join(path, name), "is missing");
+                let what = missing(&schema["properties"][name]);
+                self.error(at.clone(), &join(path, name), what);
             }
         }
         for (rule, least, most) in [("oneOf", 1, 1), ("anyOf", 1, usize::MAX)] {
@@ -272,6 +273,56 @@ fn strings(list: &Value) -> impl Iterator<Item = &str> {
         .into_iter()
         .flatten()
         .filter_map(Value::as_str)
+}
+
+/// What is to be written where a key is missing: its rule, and what the schema says of it.
+fn missing(schema: &Value) -> String {
+    let said = schema["description"].as_str().unwrap_or_default();
+    let said = said.trim_end_matches('.').replace('\n', " ");
+    let said = if said.is_empty() {
+        said
+    } else {
+        format!(" ({})", uncapitalized(&said))
+    };
+    format!("is missing; expected {}{said}", expected(schema))
+}
+
+fn expected(schema: &Value) -> String {
+    let choices = choices(schema);
+    if !choices.is_empty() {
+        return format!("one of {}", quoted(&choices));
+    }
+    if let Some(form) = schema["format"].as_str().and_then(Form::named) {
+        return form.rule.to_owned();
+    }
+    match (kind_of(schema), schema["examples"][0].as_object()) {
+        ("object", Some(example)) => {
+            let each = example
+                .iter()
+                .map(|(key, value)| format!("{key} = {value}"));
+            format!(
+                "a table such as {{ {} }}",
+                each.collect::<Vec<_>>().join(", ")
+            )
+        }
+        (kind @ ("integer" | "number"), _) => match (&schema["minimum"], &schema["maximum"]) {
+            (Value::Number(least), Value::Number(most)) => format!("{least} to {most}"),
+            _ => toml_word(kind).to_owned(),
+        },
+        ("array", _) if kind_of(&schema["items"]) == "object" => "one table or more".to_owned(),
+        (kind, _) => toml_word(kind).to_owned(),
+    }
+}
+
+/// The text as the middle of a sentence; what begins with more than one capital stays.
+fn uncapitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    match (letters.next(), letters.clone().next()) {
+        (Some(first), Some(next)) if next.is_lowercase() || next == ' ' => {
+            first.to_lowercase().chain(letters).collect()
+        }
+        _ => text.to_owned(),
+    }
 }
 
 fn unknown_key(name: &str, properties: &Map<String, Value>) -> String {

@@ -4,10 +4,12 @@
 use anyhow::{Context as _, Result};
 use serde_json::json;
 use tidegate_core::ledger::JobRecord;
+use tidegate_core::name::ScheduleName;
 use tidegate_core::rollout::Phase;
 
 use super::held_out::{Data, HeldOut, Quality};
 use super::monitor_run::MonitorRun;
+use super::monitoring;
 use super::report::Measured;
 use super::{ENDPOINT, EVALUATIONS, PROJECT, RETRAINING, Story, TRAFFIC};
 use crate::clients;
@@ -26,19 +28,18 @@ impl Story {
             "the data drifts: the monitor finds it, v5 of fresh data replaces v2",
         );
         self.prepare_retraining().await?;
-        self.compare_on_recent_data().await?;
+        self.edit_policy().await?;
         self.send(QUIET_TRAFFIC).await?;
-        self.set_up_monitoring().await?;
-        let run = self.monitored(1).await?;
+        let monitor = self.watched(2, "data/first/features").await?;
+        let run = self.monitored(&monitor, 1).await?;
         self.check(
-            run.is_computed() && run.violations.is_empty(),
+            run.is_computed(&monitor) && run.violations.is_empty(),
             "the monitor finds nothing while the data is as it was",
         )?;
 
         let held_out = self.new_scanners().await?;
-        let run = self.monitored(2).await?;
-        self.finding_is_computed(&run, &held_out)?;
-        self.pause_monitoring().await?;
+        let run = self.monitored(&monitor, 2).await?;
+        self.finding_is_computed(&monitor, &run, &held_out)?;
         self.send(TRAFFIC).await?;
         let before = self.measure("v2", &held_out, Data::Before).await?;
         let old = self.measure("v2", &held_out, Data::After).await?;
@@ -60,12 +61,19 @@ impl Story {
             "v5 replaced v2 without a human step",
         )?;
         self.serves_alone(&rollout).await?;
+        self.paused_meanwhile(&monitor).await?;
         let new = self.measure("v5", &held_out, Data::After).await?;
         self.check(
             new.is_better_than(old),
             "on the new scanners' data v5 is better than v2, by each number",
         )?;
-        self.tidy_monitoring().await?;
+        self.send(QUIET_TRAFFIC).await?;
+        let monitor = self.watched(5, "data/fresh/features").await?;
+        let run = self.monitored(&monitor, 1).await?;
+        self.check(
+            run.is_computed(&monitor) && run.violations.is_empty(),
+            "v5's monitor finds nothing: this data is what v5 was trained on",
+        )?;
         let list = self.world.clients.sagemaker.list_pipeline_executions();
         let runs = list.pipeline_name(RETRAINING).send().await?;
         self.check(
@@ -91,9 +99,14 @@ impl Story {
     }
 
     /// Nobody made the finding up: a run of the schedule computed it, over captured requests.
-    fn finding_is_computed(&mut self, run: &MonitorRun, held_out: &HeldOut) -> Result<()> {
+    fn finding_is_computed(
+        &mut self,
+        monitor: &ScheduleName,
+        run: &MonitorRun,
+        held_out: &HeldOut,
+    ) -> Result<()> {
         self.check(
-            run.is_computed(),
+            run.is_computed(monitor),
             "the monitor computed this itself, from the requests that the endpoint captured",
         )?;
         let is_changed = |name: &String| held_out.changed.contains(name);
@@ -172,20 +185,26 @@ impl Story {
         self.check(is_told, "people were told of the drift")
     }
 
-    /// Edits the policy: the retraining says how good the champion is on its data.
-    async fn compare_on_recent_data(&self) -> Result<()> {
+    /// Edits the policy: a monitor follows the champion, and the retraining says how good the
+    /// champion is on its data.
+    async fn edit_policy(&self) -> Result<()> {
         let file = self.world.run.path().join(format!("{PROJECT}.toml"));
         let policy = std::fs::read_to_string(&file)?;
         let line = format!(
             "[gate]\nchampion_evaluation = \"s3://{BUCKET}/{EVALUATIONS}/{{job}}/champion.json\"\n"
         );
-        let policy = policy.replacen("[gate]\n", &line, 1);
+        let monitor = format!("{}\n[monitor]\n", monitoring::monitor());
+        let policy = policy
+            .replacen("[gate]\n", &line, 1)
+            .replacen("[monitor]\n", &monitor, 1);
         self.world.apply(PROJECT, &policy).await?;
-        self.say(
-            "you",
+        for line in [
             "write in the policy where a retraining says how good the champion is on its data",
-        )
-        .await
+            "write in the policy that an hourly monitor of what the endpoint captures follows the champion",
+        ] {
+            self.say("you", line).await?;
+        }
+        Ok(())
     }
 
     /// The pipeline that trains on fresh data, and evaluates the champion on the same.

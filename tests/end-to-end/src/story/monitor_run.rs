@@ -4,8 +4,9 @@ use anyhow::{Context as _, Result, bail};
 use aws_sdk_sagemaker::types::{ExecutionStatus, MonitoringExecutionSummary};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tidegate_core::name::ScheduleName;
 
-use super::{SCHEDULE, Story};
+use super::Story;
 use crate::clients::Clients;
 use crate::project::get;
 
@@ -36,14 +37,21 @@ pub struct Violation {
 }
 
 impl Story {
-    /// Lets time pass until the schedule's `nth` run has ended, and tells what it found.
-    pub(super) async fn monitored(&mut self, nth: usize) -> Result<MonitorRun> {
+    /// Lets time pass until a schedule's `nth` run has ended, and tells what it found.
+    pub(super) async fn monitored(
+        &mut self,
+        schedule: &ScheduleName,
+        nth: usize,
+    ) -> Result<MonitorRun> {
         let clients = &self.world.clients;
-        let what = format!("run {nth} of {SCHEDULE} ends");
+        let what = format!("run {nth} of {schedule} ends");
         let ended = self
             .hasten(&what, 120, async || {
                 let list = clients.sagemaker.list_monitoring_executions();
-                let all = list.monitoring_schedule_name(SCHEDULE).send().await?;
+                let all = list
+                    .monitoring_schedule_name(schedule.as_str())
+                    .send()
+                    .await?;
                 let mut all = all.monitoring_execution_summaries.unwrap_or_default();
                 all.sort_by_key(|run| run.creation_time);
                 Ok(all.into_iter().nth(nth - 1).filter(has_ended))
@@ -100,9 +108,9 @@ impl MonitorRun {
         })
     }
 
-    /// Whether its container looked at captured requests, for the schedule.
-    pub(super) fn is_computed(&self) -> bool {
-        self.schedule.as_deref() == Some(SCHEDULE)
+    /// Whether its container looked at captured requests, for this schedule.
+    pub(super) fn is_computed(&self, schedule: &ScheduleName) -> bool {
+        self.schedule.as_deref() == Some(schedule.as_str())
             && self.requests > 0
             && self.log.starts_with(&format!("{} rows of ", self.requests))
     }

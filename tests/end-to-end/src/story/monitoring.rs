@@ -1,302 +1,114 @@
-//! What a user sets up by hand so that Model Monitor watches an endpoint: capture of its requests, a
-//! baseline of the training data, an hourly schedule (developer guide, "Monitor data quality").
+//! The monitor that follows the champion: what a user writes in the policy, and whether SageMaker has
+//! what that asks for (docs/monitoring.md, "Monitors that follow the champion").
 
-use anyhow::{Context as _, Result, bail};
-use aws_sdk_sagemaker::types::{
-    AppSpecification, CaptureContentTypeHeader, CaptureMode, CaptureOption, DataCaptureConfig,
-    DataQualityAppSpecification, DataQualityBaselineConfig, DataQualityJobInput, EndpointInput,
-    EndpointStatus, MonitoringClusterConfig, MonitoringConstraintsResource, MonitoringOutput,
-    MonitoringOutputConfig, MonitoringResources, MonitoringS3Output, MonitoringScheduleConfig,
-    MonitoringStatisticsResource, MonitoringType, ProcessingClusterConfig, ProcessingInput,
-    ProcessingInstanceType, ProcessingJobStatus, ProcessingOutput, ProcessingOutputConfig,
-    ProcessingResources, ProcessingS3DataType, ProcessingS3Input, ProcessingS3InputMode,
-    ProcessingS3Output, ProcessingS3UploadMode, ScheduleConfig,
-};
-use serde_json::Value;
+use anyhow::{Context as _, Result};
+use tidegate_core::audit::{Entry, What};
+use tidegate_core::monitors::Phase;
+use tidegate_core::name::ScheduleName;
 
-use super::{ENDPOINT, PROJECT, SCHEDULE, Story};
+use super::{ENDPOINT, PROJECT, Story};
 use crate::clients;
-use crate::project::{get, put};
 use crate::training::ROLE;
 use crate::world::BUCKET;
 
 const ANALYZER: &str =
     "156813124566.dkr.ecr.us-east-1.amazonaws.com/sagemaker-model-monitor-analyzer";
-/// The endpoint config that captures.
-const CAPTURING: &str = "tumours-prod-capturing";
-/// The processing job that makes the baseline, and the folder of what it finds.
-const BASELINE: &str = "tumours-baseline";
-/// What clinics may leave out, and the least share of requests that have it. In the training data it
-/// is exactly 0.8, which an hour can be below by chance.
-const OPTIONAL: (&str, f64) = ("worst_concave_points", 0.7);
-/// An execution looks at the hour before it: the first hour has to have some requests.
-const FIRST_HOUR_SECONDS: i64 = 20 * 60;
-/// Where a monitoring container finds its data, and leaves what it finds.
-const INPUT: &str = "/opt/ml/processing/input";
-const OUTPUT: &str = "/opt/ml/processing/output";
+/// Where reports and baselines go.
+const REPORTS: &str = "tumours/monitoring";
+/// The channel of each training job with the measurements alone: requests have no label.
+const CHANNEL: &str = "features";
+/// How long housekeeping and the baselining job may take, emulator minutes.
+const SET_UP_MINUTES: u32 = 45;
 
-impl Story {
-    /// Sets up all of it; afterwards the schedule runs at each full hour.
-    pub(super) async fn set_up_monitoring(&mut self) -> Result<()> {
-        self.make_baseline().await?;
-        self.capture().await?;
-        self.say(
-            "you",
-            "switch on data capture: the endpoint's requests are kept in S3",
-        )
-        .await?;
-        self.adjust_baseline().await?;
-        self.say(
-            "you",
-            "make a baseline of the data that v2 was trained on, and an hourly monitor of data quality",
-        )
-        .await?;
-        let past = self.now().await?.as_second().rem_euclid(3_600);
-        if 3_600 - past < FIRST_HOUR_SECONDS {
-            let rest = u64::try_from(3_600 - past + 60)?;
-            self.world.admin().advance(rest).await?;
-        }
-        self.schedule().await
-    }
-
-    /// The same config once more, with capture: an endpoint config can't be changed.
-    async fn capture(&self) -> Result<()> {
-        let client = &self.world.clients.sagemaker;
-        let describe = client.describe_endpoint().endpoint_name(ENDPOINT);
-        let serving = describe.send().await?.endpoint_config_name;
-        let serving = serving.context("an endpoint has a config")?;
-        let describe = client.describe_endpoint_config();
-        let config = describe.endpoint_config_name(&serving).send().await?;
-        let capture = DataCaptureConfig::builder()
-            .enable_capture(true)
-            .initial_sampling_percentage(100)
-            .destination_s3_uri(format!("s3://{BUCKET}/{PROJECT}/captured"))
-            .capture_options(
-                CaptureOption::builder()
-                    .capture_mode(CaptureMode::Input)
-                    .build(),
-            )
-            .capture_content_type_header(
-                CaptureContentTypeHeader::builder()
-                    .csv_content_types("text/csv")
-                    .build(),
-            )
-            .build();
-        client
-            .create_endpoint_config()
-            .endpoint_config_name(CAPTURING)
-            .set_production_variants(config.production_variants)
-            .data_capture_config(capture)
-            .send()
-            .await
-            .context("the endpoint config with capture can't be created")?;
-        client
-            .update_endpoint()
-            .endpoint_name(ENDPOINT)
-            .endpoint_config_name(CAPTURING)
-            .send()
-            .await
-            .context("the endpoint can't be updated to capture")?;
-        self.hasten("the endpoint captures its requests", 30, async || {
-            let describe = client.describe_endpoint().endpoint_name(ENDPOINT);
-            let endpoint = describe.send().await?;
-            let is_so = endpoint.endpoint_status == Some(EndpointStatus::InService)
-                && endpoint.endpoint_config_name.as_deref() == Some(CAPTURING);
-            Ok(is_so.then_some(()))
-        })
-        .await
-    }
-
-    /// Starts the baselining job.
-    async fn make_baseline(&self) -> Result<()> {
-        let input = ProcessingS3Input::builder()
-            .s3_uri(format!("s3://{BUCKET}/{PROJECT}/data/first/features"))
-            .local_path(INPUT)
-            .s3_data_type(ProcessingS3DataType::S3Prefix)
-            .s3_input_mode(ProcessingS3InputMode::File)
-            .build();
-        let output = ProcessingS3Output::builder()
-            .s3_uri(baseline(""))
-            .local_path(OUTPUT)
-            .s3_upload_mode(ProcessingS3UploadMode::EndOfJob)
-            .build();
-        let cluster = ProcessingClusterConfig::builder()
-            .instance_count(1)
-            .instance_type(ProcessingInstanceType::MlM5Large)
-            .volume_size_in_gb(20)
-            .build();
-        let mut request = self
-            .world
-            .clients
-            .sagemaker
-            .create_processing_job()
-            .processing_job_name(BASELINE)
-            .role_arn(clients::role(ROLE))
-            .app_specification(AppSpecification::builder().image_uri(ANALYZER).build())
-            .processing_inputs(
-                ProcessingInput::builder()
-                    .input_name("training-data")
-                    .s3_input(input)
-                    .build(),
-            )
-            .processing_output_config(
-                ProcessingOutputConfig::builder()
-                    .outputs(
-                        ProcessingOutput::builder()
-                            .output_name("baseline")
-                            .s3_output(output)
-                            .build(),
-                    )
-                    .build(),
-            )
-            .processing_resources(
-                ProcessingResources::builder()
-                    .cluster_config(cluster)
-                    .build(),
-            );
-        for (name, value) in [
-            ("dataset_format", r#"{"csv": {"header": true}}"#),
-            ("dataset_source", INPUT),
-            ("output_path", OUTPUT),
-            ("publish_cloudwatch_metrics", "Disabled"),
-        ] {
-            request = request.environment(name, value);
-        }
-        request
-            .send()
-            .await
-            .context("the baselining job can't be created")?;
-        Ok(())
-    }
-
-    /// Waits for the baseline, and loosens its one constraint that is a matter of chance.
-    async fn adjust_baseline(&self) -> Result<()> {
-        let clients = &self.world.clients;
-        self.hasten("the baselining job ends", 60, async || {
-            let describe = clients.sagemaker.describe_processing_job();
-            let job = describe.processing_job_name(BASELINE).send().await?;
-            match job.processing_job_status {
-                Some(ProcessingJobStatus::Completed) => Ok(Some(())),
-                Some(ProcessingJobStatus::InProgress) => Ok(None),
-                other => bail!("{BASELINE} is {other:?}: {:?}", job.failure_reason),
-            }
-        })
-        .await?;
-        let mut file: Value =
-            serde_json::from_slice(&get(clients, &baseline("/constraints.json")).await?)?;
-        let features = file["features"].as_array_mut();
-        let feature = features
-            .into_iter()
-            .flatten()
-            .find(|feature| feature["name"] == OPTIONAL.0)
-            .with_context(|| format!("the baseline knows {}", OPTIONAL.0))?;
-        feature["completeness"] = OPTIONAL.1.into();
-        let key = format!("{PROJECT}/{BASELINE}/constraints.json");
-        put(clients, BUCKET, &key, file.to_string().into_bytes()).await?;
-        Ok(())
-    }
-
-    /// Deletes what Tidegate leaves alone, since somebody else made the config: that, and the model
-    /// that it names.
-    pub(super) async fn tidy_monitoring(&self) -> Result<()> {
-        let client = &self.world.clients.sagemaker;
-        let describe = client.describe_endpoint_config();
-        let config = describe.endpoint_config_name(CAPTURING).send().await?;
-        let delete = client.delete_endpoint_config();
-        delete.endpoint_config_name(CAPTURING).send().await?;
-        for variant in config.production_variants() {
-            let delete = client.delete_model();
-            delete
-                .set_model_name(variant.model_name.clone())
-                .send()
-                .await?;
-        }
-        self.say("you", "delete the config that you made, and its model")
-            .await
-    }
-
-    /// The baseline is of the old data, and two models must not be mixed in an hour.
-    pub(super) async fn pause_monitoring(&self) -> Result<()> {
-        let stop = self.world.clients.sagemaker.stop_monitoring_schedule();
-        stop.monitoring_schedule_name(SCHEDULE).send().await?;
-        self.say(
-            "you",
-            "stop the monitor: its baseline is of the old scanners",
-        )
-        .await
-    }
-
-    async fn schedule(&self) -> Result<()> {
-        let client = &self.world.clients.sagemaker;
-        let files = DataQualityBaselineConfig::builder()
-            .constraints_resource(
-                MonitoringConstraintsResource::builder()
-                    .s3_uri(baseline("/constraints.json"))
-                    .build(),
-            )
-            .statistics_resource(
-                MonitoringStatisticsResource::builder()
-                    .s3_uri(baseline("/statistics.json"))
-                    .build(),
-            )
-            .build();
-        let input = EndpointInput::builder()
-            .endpoint_name(ENDPOINT)
-            .local_path(INPUT)
-            .build();
-        let output = MonitoringS3Output::builder()
-            .s3_uri(format!("s3://{BUCKET}/{PROJECT}/monitoring"))
-            .local_path(OUTPUT)
-            .build();
-        let cluster = MonitoringClusterConfig::builder()
-            .instance_count(1)
-            .instance_type(ProcessingInstanceType::MlM5Large)
-            .volume_size_in_gb(20)
-            .build();
-        client
-            .create_data_quality_job_definition()
-            .job_definition_name(SCHEDULE)
-            .data_quality_baseline_config(files)
-            .data_quality_app_specification(
-                DataQualityAppSpecification::builder()
-                    .image_uri(ANALYZER)
-                    .build(),
-            )
-            .data_quality_job_input(DataQualityJobInput::builder().endpoint_input(input).build())
-            .data_quality_job_output_config(
-                MonitoringOutputConfig::builder()
-                    .monitoring_outputs(MonitoringOutput::builder().s3_output(output).build())
-                    .build(),
-            )
-            .job_resources(
-                MonitoringResources::builder()
-                    .cluster_config(cluster)
-                    .build(),
-            )
-            .role_arn(clients::role(ROLE))
-            .send()
-            .await
-            .context("the monitor's job definition can't be created")?;
-        let hourly = ScheduleConfig::builder()
-            .schedule_expression("cron(0 * ? * * *)")
-            .build();
-        client
-            .create_monitoring_schedule()
-            .monitoring_schedule_name(SCHEDULE)
-            .monitoring_schedule_config(
-                MonitoringScheduleConfig::builder()
-                    .schedule_config(hourly)
-                    .monitoring_type(MonitoringType::DataQuality)
-                    .monitoring_job_definition_name(SCHEDULE)
-                    .build(),
-            )
-            .send()
-            .await
-            .context("the monitoring schedule can't be created")?;
-        Ok(())
-    }
+/// What the endpoint keeps of its requests: `[stage.capture]`.
+pub(super) fn capture() -> String {
+    format!(
+        "[stage.capture]\npercent = 100\nto = \"s3://{BUCKET}/{PROJECT}/captured\"\nwhat = \"input\"\n"
+    )
 }
 
-fn baseline(file: &str) -> String {
-    format!("s3://{BUCKET}/{PROJECT}/{BASELINE}{file}")
+/// What watches each champion: `[[stage.monitor]]`.
+pub(super) fn monitor() -> String {
+    format!(
+        r#"[[stage.monitor]]
+kind = "data_quality"
+schedule = "hourly"
+role = "{}"
+image = "{ANALYZER}"
+to = "s3://{BUCKET}/{REPORTS}"
+baseline = {{ channel = "{CHANNEL}", format = "csv_with_header" }}
+"#,
+        clients::role(ROLE),
+    )
+}
+
+impl Story {
+    /// Waits until a version has its monitor, and checks what it is compared with. Gives its name.
+    pub(super) async fn watched(&mut self, version: u32, data: &str) -> Result<ScheduleName> {
+        let ledger = &self.world.ledger;
+        let what = format!("v{version} has its monitor");
+        let name = self
+            .hasten(&what, SET_UP_MINUTES, async || {
+                let kept = ledger.head(PROJECT).await?.monitors.kept;
+                let mut running = kept
+                    .into_iter()
+                    .filter(|(_, kept)| kept.version.0 == version && kept.phase == Phase::Running);
+                Ok(running.next().map(|(name, _)| name))
+            })
+            .await?;
+        self.say(
+            "tidegate",
+            &format!("makes a baseline of what v{version} was trained on, and sets up the monitor\n{name}"),
+        )
+        .await?;
+        let is_own = self.has_own_baseline(&name, data).await?;
+        let is_alone = self.schedules().await? == [name.to_string()];
+        let what = match version {
+            2 => "v2 is monitored, with a baseline of its own training data",
+            _ => "v2's monitor is gone, v5's is there with its own baseline",
+        };
+        self.check(is_own && is_alone, what)?;
+        Ok(name)
+    }
+
+    /// Whether a monitor compares with what a job of its name made of this data.
+    async fn has_own_baseline(&self, name: &ScheduleName, data: &str) -> Result<bool> {
+        let client = &self.world.clients.sagemaker;
+        let describe = client.describe_data_quality_job_definition();
+        let definition = describe.job_definition_name(name.as_str()).send().await?;
+        let constraints = definition
+            .data_quality_baseline_config()
+            .and_then(|config| config.constraints_resource()?.s3_uri());
+        let made = format!("s3://{BUCKET}/{REPORTS}/baselines/{name}/constraints.json");
+        let describe = client.describe_processing_job();
+        let job = describe.processing_job_name(name.as_str()).send().await?;
+        let input = job.processing_inputs().first();
+        let read = input
+            .and_then(|input| input.s3_input()?.s3_uri())
+            .context("a baselining job reads from S3")?;
+        Ok(constraints == Some(made.as_str()) && read.ends_with(data))
+    }
+
+    /// The schedules that watch the endpoint.
+    async fn schedules(&self) -> Result<Vec<String>> {
+        let list = self.world.clients.sagemaker.list_monitoring_schedules();
+        let list = list.endpoint_name(ENDPOINT).send().await?;
+        let all = list.monitoring_schedule_summaries().iter();
+        Ok(all
+            .filter_map(|one| one.monitoring_schedule_name.clone())
+            .collect())
+    }
+
+    /// Checks that a monitor did not look at what two versions answered.
+    pub(super) async fn paused_meanwhile(&mut self, name: &ScheduleName) -> Result<()> {
+        let mut is_paused = false;
+        for (_, text) in self.world.ledger.entries(PROJECT).await? {
+            let entry = serde_json::from_str::<Entry>(&text)?.read()?;
+            is_paused |= entry.what == What::MonitorPaused && entry.why.contains(name.as_str());
+        }
+        self.check(
+            is_paused,
+            "v2's monitor paused while two versions served: it takes data of one",
+        )
+    }
 }

@@ -152,6 +152,13 @@ async fn who_started_the_tuning_job_trained_its_models() {
         "tune-1",
     )
     .await;
+    let entries = story.ledger.all_entries(&story.group);
+    let last = entries.last().unwrap().read().unwrap();
+    assert!(
+        last.why.ends_with("started the tuning job tune-1."),
+        "{}",
+        last.why
+    );
     approve(&mut story, Some(TOM)).await;
     assert!(!is_on_its_way(&story));
     // A service may have started the training job itself, and a job of one's own may have such a name.

@@ -3,6 +3,7 @@
 
 use jiff::SignedDuration;
 
+use super::approvers::waiting;
 use super::stories::{POLICY, Story};
 use crate::audit::What;
 use crate::event::Approval;
@@ -95,14 +96,9 @@ async fn a_version_that_served_for_long_is_not_approved_by_what_is_written_besid
     story.check();
 }
 
-/// A story whose candidate waits for approval by this rule.
-async fn waiting(rule: &str) -> Story {
-    let policy = POLICY.replace("approval = \"automatic\"", "approval = \"manual\"");
-    let text = format!("{policy}\n[approval]\n{rule}\n[governance]\nlifecycle = true\n");
-    let mut story = Story::with(pipeline::parse(&text, "test.toml").unwrap()).await;
-    story.trained("train-1", 0.95).await;
-    story.package(1).await;
-    story
+/// A version that waits for approval by this rule, and whose life cycle is written.
+async fn followed(rule: &str) -> Story {
+    waiting(&format!("{rule}\n[governance]\nlifecycle = true")).await
 }
 
 fn approve(story: &Story) {
@@ -113,7 +109,7 @@ fn approve(story: &Story) {
 
 #[tokio::test]
 async fn tidegate_is_not_the_second_person() {
-    let mut story = waiting("people = 2").await;
+    let mut story = followed("people = 2").await;
     approve(&story);
     story.package(1).await;
     assert_eq!(seen(&story, What::ApprovalCounted), 1);
@@ -130,7 +126,7 @@ async fn tidegate_is_not_the_second_person() {
 
 #[tokio::test]
 async fn an_approval_is_taken_back_though_tidegate_wrote_beside_it() {
-    let mut story = waiting("by = [\"arn:aws:iam::*:role/others\"]").await;
+    let mut story = followed("by = [\"arn:aws:iam::*:role/others\"]").await;
     approve(&story);
     let throttled = (1, WorldErrorKind::Throttled);
     let fails = |story: &Story| {

@@ -16,7 +16,7 @@ const ON_DRIFT: &str =
     "on_drift = { retrain = { pipeline = \"fraud-train\" }, cooldown_hours = 24 }";
 
 /// A story with another `on_drift`, whose first version serves.
-async fn with(on_drift: &str) -> Story {
+pub(super) async fn with(on_drift: &str) -> Story {
     let text = POLICY.replace(ON_DRIFT, on_drift);
     assert_ne!(text, POLICY);
     let mut story = Story::with(pipeline::parse(&text, "fraud.toml").unwrap()).await;

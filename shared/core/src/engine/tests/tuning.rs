@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::findings::{found, notices};
+use super::retraining::with;
 use super::stories::{POLICY, Story};
 use crate::engine::Handled;
 use crate::event::{Approval, JobStatus};
@@ -15,18 +16,7 @@ use crate::world::{BestJob, TuningJob, TuningLike, WorldErrorKind};
 const TUNING: &str = "fraud-tune";
 const METRIC: &str = "validation:auc";
 
-const ON_DRIFT: &str =
-    "on_drift = { retrain = { pipeline = \"fraud-train\" }, cooldown_hours = 24 }";
 const TUNE: &str = r#"on_drift = { retrain = { tuning_job = { name_prefix = "fraud-again", inputs = { train = "s3://data/{day}" }, hyperparameters = { parent = "{parent_version}" } } } }"#;
-
-/// A story with another `on_drift`, whose first version serves.
-async fn with(on_drift: &str) -> Story {
-    let text = POLICY.replace(ON_DRIFT, on_drift);
-    assert_ne!(text, POLICY);
-    let mut story = Story::with(pipeline::parse(&text, "fraud.toml").unwrap()).await;
-    story.deploy_first().await;
-    story
-}
 
 fn name(text: &str) -> TuningName {
     TuningName::parse(text).unwrap()
@@ -210,6 +200,28 @@ async fn a_tuning_job_that_cannot_be_seen_does_not_hold_up_the_next() {
     let job = "other-tune-2".to_owned();
     assert_eq!(packages(&story), [(job, Approval::Approved)]);
     story.check();
+}
+
+#[tokio::test]
+async fn who_started_a_tuning_job_is_remembered_though_the_event_has_no_tags() {
+    let text = format!("{POLICY}\n[approval]\nnot_the_trainer = true\n");
+    let mut story = Story::with(pipeline::parse(&text, "fraud.toml").unwrap()).await;
+    tuning(&story, "by-tag", JobStatus::InProgress, &[], &[]);
+    let detail = json!({
+        "eventSource": "sagemaker.amazonaws.com",
+        "eventName": "CreateHyperParameterTuningJob",
+        "userIdentity": { "type": "IAMUser", "arn": "arn:aws:iam::123456789012:user/tom" },
+        "requestParameters": { "hyperParameterTuningJobName": "by-tag" },
+    });
+    let kind = "AWS API Call via CloudTrail";
+    story.send("aws.sagemaker", kind, detail).await;
+    let entries = story.ledger.all_entries(&story.group);
+    let last = entries.last().unwrap().read().unwrap();
+    assert!(
+        last.why.ends_with("tom started the tuning job by-tag."),
+        "{}",
+        last.why
+    );
 }
 
 #[tokio::test]

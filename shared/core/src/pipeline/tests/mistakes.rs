@@ -37,7 +37,7 @@ fn an_unknown_key_is_shown_with_the_nearest_one() {
          | ^^^^^^^
     "###);
     insta::assert_snapshot!(broken("type = \"ml", "kind = \"ml"), @r###"
-    fraud.toml:37:12: stage[1].instance.type: is missing
+    fraud.toml:37:12: stage[1].instance.type: is missing; expected an instance type such as ml.m5.large (the instance type, for example `ml.m5.large`)
       37 | instance = { kind = "ml.m5.large", count = 2 }
          |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
     fraud.toml:37:14: stage[1].instance.kind: unknown key; the keys here are "count", "type"
@@ -117,12 +117,12 @@ fn what_is_wrong_with_a_custom_guard_is_said_with_the_way_out() {
          |                        ^^^^^^^
     "###);
     insta::assert_snapshot!(custom("all = \"Checkouts\", ", ""), @r###"
-    fraud.toml:10:10: stage[0].guard[0].custom.all: is missing
+    fraud.toml:10:10: stage[0].guard[0].custom.all: is missing; expected a text of 1 to 255 characters without blanks at the ends (the metric that counts all events, bad ones too)
       10 | custom = { namespace = "Shop", bad = "Failed", dimensions = { Variant = "{variant}" } }
          |          ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
     "###);
     insta::assert_snapshot!(custom("bad =", "bed ="), @r###"
-    fraud.toml:10:10: stage[0].guard[0].custom.bad: is missing
+    fraud.toml:10:10: stage[0].guard[0].custom.bad: is missing; expected a text of 1 to 255 characters without blanks at the ends (the metric that counts bad events)
       10 | custom = { namespace = "Shop", bed = "Failed", all = "Checkouts", dimensions = { Variant = "{variant}" } }
          |          ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
     fraud.toml:10:32: stage[0].guard[0].custom.bed: unknown key; did you mean "bad"?
@@ -212,20 +212,20 @@ fn what_is_not_toml_is_one_error() {
 #[test]
 fn what_is_missing_is_named() {
     insta::assert_snapshot!(errors(""), @r###"
-    fraud.toml:1:1: pipeline: is missing
+    fraud.toml:1:1: pipeline: is missing; expected a table (which models this policy is about)
       1 | 
         | ^
-    fraud.toml:1:1: stage: is missing
+    fraud.toml:1:1: stage: is missing; expected one table or more (the endpoints, in the order in which a version reaches them; 1 to 5)
       1 | 
         | ^
     "###);
     insta::assert_snapshot!(broken("endpoint = \"fraud-prod\"\n", ""), @r###"
-    fraud.toml:34:1: stage[1].endpoint: is missing
+    fraud.toml:34:1: stage[1].endpoint: is missing; expected 1 to 63 letters, digits and hyphens, with no hyphen at either end (the endpoint; one pipeline owns it)
       34 | [[stage]]
          | ^^^^^^^^^
     "###);
     insta::assert_snapshot!(broken("type = \"ml.m5.large\", ", ""), @r###"
-    fraud.toml:37:12: stage[1].instance.type: is missing
+    fraud.toml:37:12: stage[1].instance.type: is missing; expected an instance type such as ml.m5.large (the instance type, for example `ml.m5.large`)
       37 | instance = { count = 2 }
          |            ^^^^^^^^^^^^^
     "###);

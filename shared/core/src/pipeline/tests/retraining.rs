@@ -88,7 +88,11 @@ fn mistakes_are_named_with_what_would_be_right() {
         ),
         (
             "on_drift = { retrain = { training_job = { name_prefix = \"a\" } } }",
-            "monitor.on_drift.retrain.training_job.inputs: is missing",
+            "training_job.inputs: is missing; expected a table such as { train = \"s3://bucket/train/\" } (S3 URIs",
+        ),
+        (
+            "on_drift = { retrain = { tuning_job = { name_prefix = \"a\" } } }",
+            "tuning_job.inputs: is missing; expected a table such as { train = \"s3://bucket/train/\" } (S3 URIs",
         ),
         (
             "on_drift = { retrain = { training_job = { name_prefix = \"a\", inputs = { t = \"data\" } } } }",
@@ -100,7 +104,11 @@ fn mistakes_are_named_with_what_would_be_right() {
         ),
         (
             "on_drift = { retrain = { tuning_job = { name_prefix = \"twenty-characters-xx\", inputs = {} } } }",
-            "tuning_job.name_prefix: has 20 characters; at most 19 leave room",
+            "tuning_job.name_prefix: is \"twenty-characters-xx\"; expected 1 to 19 letters",
+        ),
+        (
+            "on_drift = { retrain = { tuning_job = { name_prefix = \"a_b\", inputs = {} } } }",
+            "tuning_job.name_prefix: is \"a_b\"; expected 1 to 19 letters, digits and hyphens, with no hyphen at the start",
         ),
         (
             "on_drift = { retrain = { tuning_job = { name_prefix = \"a\", like = \"thirty-three-characters-are-many-x\", inputs = {} } } }",
@@ -118,7 +126,7 @@ fn mistakes_are_named_with_what_would_be_right() {
     let errors = errors(&format!(
         "on_drift = {{ retrain = {{ training_job = {{ name_prefix = \"{long}\", inputs = {{}} }} }} }}"
     ));
-    assert!(errors.contains("has 41 characters; at most 40"), "{errors}");
+    assert!(errors.contains("expected 1 to 40 letters"), "{errors}");
 }
 
 #[test]

@@ -185,3 +185,46 @@ fn a_pipeline_has_no_more_monitors_than_its_state_has_room_for() {
     let said = "stage: have 21 monitors together; a pipeline has 20 at most";
     assert!(errors.contains(said), "{errors}");
 }
+
+#[test]
+fn what_is_missing_is_said_with_what_to_write() {
+    let said = |lines: &str| {
+        let text = format!("{MINIMAL}\n{lines}\n");
+        parse(&text, "fraud.toml").unwrap_err().to_string()
+    };
+    insta::assert_snapshot!(said("[stage.capture]"), @r###"
+    fraud.toml:9:1: stage[0].capture.percent: is missing; expected 1 to 100 (the share of requests, percent, 1 to 100)
+      9 | [stage.capture]
+        | ^^^^^^^^^^^^^^^
+    fraud.toml:9:1: stage[0].capture.to: is missing; expected s3://bucket/prefix, at most 512 characters, the bucket of 3 to 63 in lower case (where to, an S3 prefix; SageMaker adds endpoint, variant and hour)
+      9 | [stage.capture]
+        | ^^^^^^^^^^^^^^^
+    "###);
+    insta::assert_snapshot!(said("[[stage.monitor]]"), @r###"
+    fraud.toml:9:1: stage[0].monitor[0].kind: is missing; expected one of "data_quality", "model_quality", "bias", "attribution" (what it looks at; a stage has at most one of each kind)
+      9 | [[stage.monitor]]
+        | ^^^^^^^^^^^^^^^^^
+    fraud.toml:9:1: stage[0].monitor[0].role: is missing; expected the ARN of an IAM role, arn:aws:iam::<12 digits>:role/<name> (the role of its jobs. It has to be among the stack's `ModelRoleArns`)
+      9 | [[stage.monitor]]
+        | ^^^^^^^^^^^^^^^^^
+    fraud.toml:9:1: stage[0].monitor[0].image: is missing; expected an image URI of 1 to 255 characters without blanks (the image of the region: Model Monitor's analyzer, or Clarify's for bias and attribution)
+      9 | [[stage.monitor]]
+        | ^^^^^^^^^^^^^^^^^
+    fraud.toml:9:1: stage[0].monitor[0].to: is missing; expected s3://bucket/prefix, at most 512 characters, the bucket of 3 to 63 in lower case (where its reports and baselines go, an S3 prefix)
+      9 | [[stage.monitor]]
+        | ^^^^^^^^^^^^^^^^^
+    "###);
+}
+
+#[test]
+fn an_empty_baseline_is_not_told_of_statistics_which_cannot_stand_alone() {
+    let said = |baseline: &str| {
+        let text = text(&[&format!("{DATA}\nbaseline = {baseline}")]);
+        parse(&text, "fraud.toml").unwrap_err().to_string()
+    };
+    for baseline in ["{}", "{ statistics = \"s3://bucket/s.json\" }"] {
+        let said = said(baseline);
+        assert!(said.contains("give one of \"channel\", \"data\""), "{said}");
+        assert!(!said.contains("has no `statistics`"), "{said}");
+    }
+}

@@ -150,7 +150,8 @@ fn check_baseline(
             "goes with the constraints of data quality alone; leave it out".to_owned(),
         );
     }
-    if !is_data && baseline.statistics.is_none() && kind == MonitorKind::DataQuality {
+    let is_constraints = baseline.constraints.is_some();
+    if is_constraints && baseline.statistics.is_none() && kind == MonitorKind::DataQuality {
         error(
             path,
             "has no `statistics`: without statistics.json no drift of data is found".to_owned(),

@@ -1,7 +1,8 @@
 """Trains a classifier that says how likely a biopsy is malignant.
 
 Runs as a SageMaker training job with the scikit-learn image; channels `train` and
-`validation` hold CSV files with a header and the label first. With a channel `champion`,
+`validation` hold CSV files with a header and the label first. A channel `features` is for the
+monitor of who serves the model, and not read here. With a channel `champion`,
 which holds the model.tar.gz of the model that serves, that one is evaluated on the same
 validation data, so that both can be compared on data of today.
 """
