@@ -86,6 +86,9 @@ async fn is_of_batch_data(world: &World, name: &ScheduleName) -> Result<()> {
 
 /// A transform job reads rows of another kind than those of the training.
 async fn drifts(book: &mut Book, name: &ScheduleName) -> Result<()> {
+    captured(&book.world, CAPTURED, 100.0).await?;
+    // In an hour in which it was the champion from the start.
+    book.world.admin().advance(3_600).await?;
     captured(&book.world, CAPTURED, 160.0).await?;
     book.world.admin().advance(5_400).await?;
     let what = "the drift that is found starts a retraining";

@@ -27,10 +27,9 @@ impl Look<'_> {
             };
             let is_stopped = self.aws.monitors.stopped.contains(name.as_str());
             let is_undone = match (&before.phase, &after.phase) {
-                (Phase::Stopped, Phase::Resuming) => true,
                 (Phase::Stopped, Phase::Running) => is_stopped,
-                (Phase::Deleted, Phase::Deleted | Phase::Leaving) => false,
-                (Phase::Deleted, _) => true,
+                (Phase::Stopped, after) => *after == Phase::Resuming,
+                (Phase::Deleted, after) => !matches!(after, Phase::Deleted | Phase::Leaving),
                 _ => false,
             };
             if is_undone {

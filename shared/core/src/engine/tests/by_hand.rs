@@ -20,9 +20,9 @@ async fn monitored() -> Story {
 }
 
 /// The schedule is so from now on.
-fn becomes(story: &Story, shown: ScheduleState) {
+fn becomes(story: &Story, shown: &ScheduleState) {
     let mut state = story.town.0.lock().unwrap();
-    let runs = shown == ScheduleState::Scheduled;
+    let runs = *shown == ScheduleState::Scheduled;
     state.set_up.values_mut().for_each(|r| *r = runs);
     let all = state.monitors.values_mut();
     all.for_each(|monitor| monitor.state = shown.clone());
@@ -38,7 +38,7 @@ fn delete(story: &Story) {
 #[tokio::test]
 async fn a_monitor_that_somebody_stops_stays_stopped_and_is_told_once_until_it_is_started() {
     let mut story = monitored().await;
-    becomes(&story, ScheduleState::Stopped);
+    becomes(&story, &ScheduleState::Stopped);
     housekeepings(&mut story, 20).await;
     assert_eq!(phases(&story), [Phase::Stopped]);
     assert_eq!(only(&story), (1, false));
@@ -61,7 +61,7 @@ async fn a_monitor_that_somebody_stops_stays_stopped_and_is_told_once_until_it_i
     assert_eq!(story.champion(), 1);
     housekeepings(&mut story, 8).await;
     assert_eq!(only(&story), (1, false));
-    becomes(&story, ScheduleState::Scheduled);
+    becomes(&story, &ScheduleState::Scheduled);
     housekeepings(&mut story, 8).await;
     assert_eq!(phases(&story), [Phase::Running]);
     assert_eq!(said(&story, "monitor-resumed"), 1);
@@ -147,7 +147,7 @@ async fn what_aws_does_not_answer_is_not_taken_for_deleted() {
 async fn a_schedule_that_failed_is_told_with_the_reason_and_made_anew_a_day_later() {
     let mut story = monitored().await;
     let failed = ScheduleState::Failed("The role can't be assumed.".to_owned());
-    becomes(&story, failed.clone());
+    becomes(&story, &failed);
     housekeepings(&mut story, 10).await;
     let told = notices(&story, "monitor-failed");
     assert_eq!(told.len(), 1);
@@ -160,7 +160,7 @@ async fn a_schedule_that_failed_is_told_with_the_reason_and_made_anew_a_day_late
     assert_eq!(only(&story), (1, true));
     assert_eq!(phases(&story), [Phase::Running]);
     // It ran meanwhile: the same failure is news.
-    becomes(&story, failed);
+    becomes(&story, &failed);
     housekeepings(&mut story, 10).await;
     assert_eq!(notices(&story, "monitor-failed").len(), 2);
     story.check();
