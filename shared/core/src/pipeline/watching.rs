@@ -22,7 +22,7 @@ pub(super) use timing::is_schedule;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelMonitor {
-    /// What it looks at; a stage has at most one of each kind, and one of each kind and `batch`.
+    /// What it looks at; a stage has at most one of each kind for its endpoint, and one for each `batch`.
     pub kind: MonitorKind,
     /// Captured data of batch transform jobs, which is looked at instead of the endpoint's.
     #[serde(default, skip_serializing_if = "Option::is_none")]

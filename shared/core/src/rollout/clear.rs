@@ -76,7 +76,7 @@ pub(super) fn cleared<'a>(
 }
 
 /// The training job of a candidate.
-pub(in crate::rollout) fn job_of(candidate: &Candidate) -> Option<JobName> {
+pub(super) fn job_of(candidate: &Candidate) -> Option<JobName> {
     JobName::parse(candidate.job.as_deref()?).ok()
 }
 

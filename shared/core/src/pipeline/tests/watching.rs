@@ -201,7 +201,7 @@ fn what_is_missing_is_said_with_what_to_write() {
         | ^^^^^^^^^^^^^^^
     "###);
     insta::assert_snapshot!(said("[[stage.monitor]]"), @r###"
-    fraud.toml:9:1: stage[0].monitor[0].kind: is missing; expected one of "data_quality", "model_quality", "bias", "attribution" (what it looks at; a stage has at most one of each kind)
+    fraud.toml:9:1: stage[0].monitor[0].kind: is missing; expected one of "data_quality", "model_quality", "bias", "attribution" (what it looks at; a stage has at most one of each kind for its endpoint, and one for each `batch`)
       9 | [[stage.monitor]]
         | ^^^^^^^^^^^^^^^^^
     fraud.toml:9:1: stage[0].monitor[0].role: is missing; expected the ARN of an IAM role, arn:aws:iam::<12 digits>:role/<name> (the role of its jobs. It has to be among the stack's `ModelRoleArns`)
