@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_sagemaker::types::{
     DriftCheckBaselines, DriftCheckModelDataQuality, InferenceSpecification, MetricsSource,
-    ModelPackageContainerDefinition,
+    ModelPackageContainerDefinition, MonitoringCsvDatasetFormat,
 };
 use serde_json::{Value, json};
 use tidegate_core::name::{EndpointName, ScheduleName};
@@ -204,7 +204,8 @@ async fn a_monitor_of_batch_data_is_set_up_in_every_kind_and_removed() {
             let captured = input.data_captured_destination_s3_uri();
             assert_eq!(captured, Some("s3://bucket/captured"));
             let csv = input.dataset_format().and_then(|f| f.csv());
-            assert_eq!(csv.and_then(|csv| csv.header()), Some(true));
+            let header = csv.and_then(MonitoringCsvDatasetFormat::header);
+            assert_eq!(header, Some(true));
             assert_eq!(input.inference_attribute(), Some("0"));
             assert_eq!(input.start_time_offset(), Some("-PT48H"));
         }
