@@ -145,8 +145,9 @@ fn the_schema_knows_each_key_and_describes_it() {
     insta::assert_json_snapshot!("schema", schema);
 }
 
-/// Those that have a test of their own.
+/// Those that have tests of their own.
 const CLOUDWATCH_FORMS: usize = 3;
+const JOB_FORMS: usize = 4;
 
 #[test]
 fn each_form_accepts_what_it_should_and_nothing_else() {
@@ -155,18 +156,6 @@ fn each_form_accepts_what_it_should_and_nothing_else() {
             "aws-name",
             &["a", "fraud-prod"],
             &["", "-a", "a-", "a_b", "é"],
-        ),
-        ("name-prefix", &["fraud-train-"], &["", "-a", "a b"]),
-        ("clone-prefix", &["fraud-again"], &["", "-a", "a_b"]),
-        (
-            "tuning-prefix",
-            &["nineteen-characters"],
-            &["", "-a", "a_b", "twenty-characters-xx"],
-        ),
-        (
-            "tuning-name",
-            &["a", "fraud-tune-2026-01"],
-            &["", "-a", "a-", "thirty-three-characters-are-many-x"],
         ),
         ("tag", &["a=b", "a="], &["a", "=b", "a=b\n"]),
         (
@@ -252,7 +241,27 @@ fn each_form_accepts_what_it_should_and_nothing_else() {
         ("word", &["validation:auc", "a b"], &["", " a", "a\nb"]),
     ];
     accept(cases);
-    assert_eq!(cases.len() + CLOUDWATCH_FORMS, FORMS.len());
+    assert_eq!(cases.len() + CLOUDWATCH_FORMS + JOB_FORMS, FORMS.len());
+}
+
+#[test]
+fn names_of_jobs_are_those_that_sagemaker_takes() {
+    let cases: &[Accepted<'_>] = &[
+        ("name-prefix", &["fraud-train-"], &["", "-a", "a b"]),
+        ("clone-prefix", &["fraud-again"], &["", "-a", "a_b"]),
+        (
+            "tuning-prefix",
+            &["nineteen-characters"],
+            &["", "-a", "a_b", "twenty-characters-xx"],
+        ),
+        (
+            "tuning-name",
+            &["a", "fraud-tune-2026-01"],
+            &["", "-a", "a-", "thirty-three-characters-are-many-x"],
+        ),
+    ];
+    accept(cases);
+    assert_eq!(cases.len(), JOB_FORMS);
 }
 
 #[test]
