@@ -77,6 +77,7 @@ fn reads(operation: &str) -> bool {
         "List",
         "Query",
         "BatchGet",
+        "Simulate",
         "Head",
         "InvokeEndpoint",
     ];

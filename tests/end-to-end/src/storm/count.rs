@@ -15,7 +15,9 @@ use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use serde::Serialize;
 
 /// Operations that change nothing.
-const READS: [&str; 6] = ["Describe", "Get", "List", "Query", "BatchGet", "Head"];
+const READS: [&str; 7] = [
+    "Describe", "Get", "List", "Simulate", "Query", "BatchGet", "Head",
+];
 
 /// What was called so far.
 #[derive(Debug, Clone, Default, Serialize)]

@@ -5,6 +5,7 @@ use aws_sdk_iam::types::Tag;
 use aws_sdk_sagemaker::config::{Builder, Credentials};
 use aws_sdk_sagemaker::types::ModelApprovalStatus;
 use serde_json::json;
+use tidegate_core::origin::APPROVER_KEY;
 use tidegate_core::rollout::Phase;
 use tidegate_end_to_end::world::World;
 
@@ -30,6 +31,15 @@ async fn a_forbidden_approval_is_taken_back_and_two_people_start_a_rollout() {
         ensure!(rollout.phase == Phase::Done, "it is {:?}", rollout.phase);
         let by = rollout.candidate.approved_by.unwrap_or_default();
         ensure!(by.ends_with("user/bob"), "{by} approved it");
+        let describe = book.world.clients.sagemaker.describe_model_package();
+        let described = describe.model_package_name(&arn).send().await?;
+        let metadata = described.customer_metadata_properties.unwrap_or_default();
+        let all = "arn:aws:iam::123456789012:user/ada arn:aws:iam::123456789012:user/bob";
+        let said = metadata.get(APPROVER_KEY);
+        ensure!(
+            said.is_some_and(|said| said == all),
+            "{said:?} approved it"
+        );
         book.close(&[GROUP]).await
     })
     .await;

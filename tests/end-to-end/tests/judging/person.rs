@@ -18,7 +18,7 @@ use crate::day::Day;
 pub(crate) const WATCHED: &str = "watched";
 
 /// Calls that change nothing begin so.
-const READING: [&str; 4] = ["Describe", "List", "Get", "Invoke"];
+const READING: [&str; 5] = ["Describe", "List", "Get", "Simulate", "Invoke"];
 
 /// A variant: name, model, weight.
 pub(crate) type Variant<'a> = (&'a str, &'a str, u8);
