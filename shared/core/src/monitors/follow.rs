@@ -47,6 +47,10 @@ pub(crate) fn needs(case: &Case<'_>) -> Vec<Question> {
             None | Some(Phase::SettingUp) if !wanted.is_mixed => {
                 questions.extend(baseline::needs(&wanted));
             }
+            // Else what somebody stopped since it was asked last would pause, and then run again.
+            Some(Phase::Running) if wanted.is_mixed && by_hand::may_be_asked(case, &wanted.name) => {
+                questions.push(Question::MonitoringSchedule(wanted.name.clone()));
+            }
             Some(Phase::Baselining { .. }) => {
                 let job = job_name(&wanted.name, kept.map_or(0, |k| k.tries));
                 questions.push(Question::Baselining { job });

@@ -70,6 +70,26 @@ async fn a_monitor_that_somebody_stops_stays_stopped_and_is_told_once_until_it_i
 }
 
 #[tokio::test]
+async fn a_monitor_that_somebody_stops_right_before_a_rollout_stays_stopped_after_it() {
+    let mut story = monitored().await;
+    housekeepings(&mut story, 2).await;
+    becomes(&story, &ScheduleState::Stopped);
+    story.trained("train-2", 0.96).await;
+    let bad = ("v2".to_owned(), 300);
+    story.town.0.lock().unwrap().bad_per_mille.extend([bad]);
+    story.package(2).await;
+    story.minutes(2).await;
+    story.housekeeping().await;
+    assert_eq!(phases(&story), [Phase::Stopped]);
+    assert_eq!(notices(&story, "monitor-stopped").len(), 1);
+    story.until_quiet().await;
+    assert_eq!(story.champion(), 1);
+    housekeepings(&mut story, 8).await;
+    assert_eq!(only(&story), (1, false));
+    story.check();
+}
+
+#[tokio::test]
 async fn a_monitor_that_somebody_deletes_is_set_up_again_but_not_twice_within_a_day() {
     let mut story = monitored().await;
     let before = there(&story);
