@@ -26,10 +26,12 @@ const SHOWN_AFTER: SignedDuration = SignedDuration::from_mins(5);
 
 const FOR_GOOD: &str = "To be rid of it for good, remove it from the policy ([[stage.monitor]]).";
 
-/// Whether a schedule is shown as it is: it was not set up, started or asked just now.
-pub(super) fn may_be_asked(case: &Case<'_>, name: &ScheduleName) -> bool {
+/// What has to be known before a monitor pauses: what somebody stopped since it was asked last would
+/// run again after it. Not of what was set up, started or asked just now.
+pub(super) fn needs_to_pause(case: &Case<'_>, name: &ScheduleName) -> Option<Question> {
     let last = case.snapshot.head.schedules.get(name);
-    last.is_none_or(|at| case.now.duration_since(*at) >= SHOWN_AFTER)
+    let is_shown = last.is_none_or(|at| case.now.duration_since(*at) >= SHOWN_AFTER);
+    is_shown.then(|| Question::MonitoringSchedule(name.clone()))
 }
 
 /// Takes in how a monitor's schedule is, if that was asked; whether somebody changed it.

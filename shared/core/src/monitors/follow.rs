@@ -47,14 +47,12 @@ pub(crate) fn needs(case: &Case<'_>) -> Vec<Question> {
             None | Some(Phase::SettingUp) if !wanted.is_mixed => {
                 questions.extend(baseline::needs(&wanted));
             }
-            // Else what somebody stopped since it was asked last would pause, and then run again.
-            Some(Phase::Running) if wanted.is_mixed && by_hand::may_be_asked(case, &wanted.name) => {
-                questions.push(Question::MonitoringSchedule(wanted.name.clone()));
+            Some(Phase::Running) if wanted.is_mixed => {
+                questions.extend(by_hand::needs_to_pause(case, &wanted.name));
             }
-            Some(Phase::Baselining { .. }) => {
-                let job = job_name(&wanted.name, kept.map_or(0, |k| k.tries));
-                questions.push(Question::Baselining { job });
-            }
+            Some(Phase::Baselining { .. }) => questions.push(Question::Baselining {
+                job: job_name(&wanted.name, kept.map_or(0, |k| k.tries)),
+            }),
             _ => {}
         }
     }
@@ -152,7 +150,6 @@ fn step(
     if by_hand::look(case, name, kept, decision) {
         return;
     }
-    let monitors = &mut decision.head.monitors;
     match &kept.phase {
         Phase::Baselining { since } if !wanted.is_mixed => {
             look_at_baseline(case, wanted, *since, kept.tries, decision);
@@ -168,10 +165,12 @@ fn step(
         Phase::Running if Mutation::MonitorMixture.is_on() => {}
         Phase::Paused if Mutation::NeverResume.is_on() => {}
         Phase::Stopped if Mutation::ResumeStopped.is_on() => resume(wanted, decision),
-        Phase::Running | Phase::Pausing if wanted.is_mixed => pause(case, wanted, decision),
-        Phase::Pausing => monitors.phase(name, Phase::Running),
-        Phase::Paused | Phase::Resuming if !wanted.is_mixed => resume(wanted, decision),
-        Phase::Resuming => monitors.phase(name, Phase::Paused),
+        // A call that was called off may have gone through.
+        Phase::Running | Phase::Pausing | Phase::Resuming if wanted.is_mixed => {
+            pause(case, wanted, decision);
+        }
+        Phase::Pausing | Phase::Resuming => resume(wanted, decision),
+        Phase::Paused if !wanted.is_mixed => resume(wanted, decision),
         Phase::Baselining { .. }
         | Phase::SettingUp
         | Phase::Running

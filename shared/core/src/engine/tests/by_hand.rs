@@ -2,10 +2,11 @@
 
 use crate::engine::tests::findings::notices;
 use crate::engine::tests::monitors::{
-    DATA, baseline_ends, given, housekeepings, only, phases, said, there, with,
+    DATA, baseline_ends, change, given, housekeepings, only, phases, policy, said, there, with,
 };
 use crate::engine::tests::stories::Story;
 use crate::monitors::Phase;
+use crate::pipeline::Mode;
 use crate::world::{RunStatus, ScheduleState, WorldErrorKind};
 
 const DAY: u32 = 24 * 60;
@@ -87,6 +88,34 @@ async fn a_monitor_that_somebody_stops_right_before_a_rollout_stays_stopped_afte
     housekeepings(&mut story, 8).await;
     assert_eq!(only(&story), (1, false));
     story.check();
+}
+
+#[tokio::test]
+async fn a_pause_that_went_through_and_was_called_off_is_not_taken_for_somebodys_stop() {
+    let mut story = monitored().await;
+    housekeepings(&mut story, 2).await;
+    let busy = ("StopMonitoringSchedule", (100, WorldErrorKind::Unavailable));
+    story.town.0.lock().unwrap().faults.calls.extend([busy]);
+    story.trained("train-2", 0.96).await;
+    let bad = ("v2".to_owned(), 300);
+    story.town.0.lock().unwrap().bad_per_mille.extend([bad]);
+    story.package(2).await;
+    story.minutes(2).await;
+    story.housekeeping().await;
+    assert_eq!(phases(&story), [Phase::Pausing]);
+    // It went through; its answer was lost, and then the policy changed.
+    becomes(&story, &ScheduleState::Stopped);
+    let mut observes = policy(&given());
+    observes.pipeline.mode = Mode::Observe;
+    change(&story, observes).await;
+    story.housekeeping().await;
+    story.town.0.lock().unwrap().faults.calls.clear();
+    story.until_quiet().await;
+    change(&story, policy(&given())).await;
+    housekeepings(&mut story, 8).await;
+    assert_eq!(phases(&story), [Phase::Running]);
+    assert_eq!(only(&story), (1, true));
+    assert!(notices(&story, "monitor-stopped").is_empty());
 }
 
 #[tokio::test]
