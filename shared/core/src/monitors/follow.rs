@@ -220,7 +220,8 @@ fn leave(case: &Case<'_>, name: &ScheduleName, kept: &Kept, decision: &mut Decis
 
 /// The first call of a monitor that there is not.
 fn begin(case: &Case<'_>, wanted: &Wanted<'_>, decision: &mut Decision) {
-    let job = job_name(&wanted.name, tries(wanted, decision));
+    let kept = decision.head.monitors.kept.get(&wanted.name);
+    let job = job_name(&wanted.name, kept.map_or(0, |kept| kept.tries));
     let phase = match baseline::source(case, wanted, &job) {
         Source::Unknown => return,
         Source::Files(files, analysis, from) => {
@@ -228,7 +229,7 @@ fn begin(case: &Case<'_>, wanted: &Wanted<'_>, decision: &mut Decision) {
             Phase::SettingUp
         }
         Source::Data(data, analysis) => {
-            start_baselining(case, wanted, data, analysis, decision);
+            start_baselining(case, wanted, job, data, analysis, decision);
             Phase::Baselining { since: case.now }
         }
         Source::None(why) => {
@@ -259,15 +260,10 @@ fn keep(wanted: &Wanted<'_>, phase: Phase, decision: &mut Decision) {
     all.insert(wanted.name.clone(), kept);
 }
 
-/// How often it was tried again.
-fn tries(wanted: &Wanted<'_>, decision: &Decision) -> u8 {
-    let kept = decision.head.monitors.kept.get(&wanted.name);
-    kept.map_or(0, |kept| kept.tries)
-}
-
 fn start_baselining(
     case: &Case<'_>,
     wanted: &Wanted<'_>,
+    job: ScheduleName,
     data: String,
     analysis: Option<AnalysisSpec>,
     decision: &mut Decision,
@@ -279,7 +275,6 @@ fn start_baselining(
         stage,
         ..
     } = wanted;
-    let job = job_name(name, tries(wanted, decision));
     let why = format!(
         "{version} serves {}: the baseline of its {} is made of {data} by the processing job \
          {job}.",
