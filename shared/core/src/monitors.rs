@@ -218,6 +218,25 @@ impl Monitors {
         })
     }
 
+    /// Two versions serve a stage, or soon will: whether its monitors pause or were stopped by
+    /// somebody, who may start one again at any time.
+    fn mix(&mut self, stage: &Stage, now: Timestamp) {
+        let before = self.mixtures.get(&stage.endpoint);
+        if before.is_some_and(|mixture| mixture.until.is_none()) {
+            return;
+        }
+        let of_endpoint = stage.monitors.iter().filter(|m| m.batch.is_none());
+        let mixture = Mixture {
+            from: now,
+            until: None,
+            hours: of_endpoint
+                .map(ModelMonitor::every_hours)
+                .max()
+                .unwrap_or(1),
+        };
+        self.mixtures.insert(stage.endpoint.clone(), mixture);
+    }
+
     fn phase(&mut self, name: &ScheduleName, phase: Phase) {
         if let Some(kept) = self.kept.get_mut(name) {
             kept.phase = phase;

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::again::{self, could_not, job_name};
 use super::baseline::{self, Source};
 use super::settle::{forget, route};
-use super::{Kept, MOST_KEPT, Mixture, Phase, Wanted, by_hand, wanted};
+use super::{Kept, MOST_KEPT, Phase, Wanted, by_hand, wanted};
 use crate::audit::What;
 use crate::case::Case;
 use crate::decision::{Decision, Note};
@@ -20,7 +20,7 @@ use crate::mutation::Mutation;
 use crate::name::ScheduleName;
 use crate::notice::Severity;
 use crate::observe;
-use crate::pipeline::{ModelMonitor, MonitorKind};
+use crate::pipeline::MonitorKind;
 use crate::world::{
     AnalysisSpec, Answer, BaselineFiles, BaselineSpec, Effect, MonitorSpec, Question, RunStatus,
 };
@@ -169,6 +169,7 @@ fn step(
         Phase::Running | Phase::Pausing | Phase::Resuming if wanted.is_mixed => {
             pause(case, wanted, decision);
         }
+        Phase::Stopped if wanted.is_mixed => decision.head.monitors.mix(wanted.stage, case.now),
         Phase::Pausing | Phase::Resuming => resume(wanted, decision),
         Phase::Paused if !wanted.is_mixed => resume(wanted, decision),
         Phase::Baselining { .. }
@@ -408,22 +409,7 @@ fn pause(case: &Case<'_>, wanted: &Wanted<'_>, decision: &mut Decision) {
     decision
         .notes
         .push(about(wanted, What::MonitorPaused, why, facts));
-    let hours = wanted
-        .stage
-        .monitors
-        .iter()
-        .filter(|monitor| monitor.batch.is_none())
-        .map(ModelMonitor::every_hours)
-        .max();
-    let mixture = Mixture {
-        from: case.now,
-        until: None,
-        hours: hours.unwrap_or(1),
-    };
-    let mixtures = &mut decision.head.monitors.mixtures;
-    if mixtures.get(endpoint).is_none_or(|m| m.until.is_some()) {
-        mixtures.insert(endpoint.clone(), mixture);
-    }
+    decision.head.monitors.mix(wanted.stage, case.now);
     run(wanted, Phase::Pausing, decision);
 }
 

@@ -1,6 +1,6 @@
 //! What people do to monitors by hand, schedules that fail, and what is tried again.
 
-use crate::engine::tests::findings::notices;
+use crate::engine::tests::findings::{found, notices};
 use crate::engine::tests::monitors::{
     DATA, baseline_ends, change, given, housekeepings, only, phases, policy, said, there, with,
 };
@@ -87,6 +87,30 @@ async fn a_monitor_that_somebody_stops_right_before_a_rollout_stays_stopped_afte
     assert_eq!(story.champion(), 1);
     housekeepings(&mut story, 8).await;
     assert_eq!(only(&story), (1, false));
+    story.check();
+}
+
+#[tokio::test]
+async fn what_a_stopped_monitor_finds_of_a_mixture_once_it_is_started_says_nothing_of_the_champion()
+{
+    let mut story = monitored().await;
+    becomes(&story, &ScheduleState::Stopped);
+    housekeepings(&mut story, 8).await;
+    story.trained("train-2", 0.96).await;
+    let bad = ("v2".to_owned(), 300);
+    story.town.0.lock().unwrap().bad_per_mille.extend([bad]);
+    story.package(2).await;
+    story.minutes(2).await;
+    story.housekeeping().await;
+    story.until_quiet().await;
+    assert_eq!(story.champion(), 1);
+    becomes(&story, &ScheduleState::Scheduled);
+    housekeepings(&mut story, 1).await;
+    found(&mut story, "monitoring-1").await;
+    assert!(story.town.0.lock().unwrap().retrainings.is_empty());
+    story.minutes(90).await;
+    found(&mut story, "monitoring-2").await;
+    assert_eq!(story.town.0.lock().unwrap().retrainings.len(), 1);
     story.check();
 }
 
