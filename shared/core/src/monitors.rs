@@ -218,6 +218,25 @@ impl Monitors {
         })
     }
 
+    /// Two versions serve a stage, or soon will: whether its monitors pause or were stopped by
+    /// somebody, who may start one again at any time.
+    fn mix(&mut self, stage: &Stage, now: Timestamp) {
+        let before = self.mixtures.get(&stage.endpoint);
+        if before.is_some_and(|mixture| mixture.until.is_none()) {
+            return;
+        }
+        let of_endpoint = stage.monitors.iter().filter(|m| m.batch.is_none());
+        let mixture = Mixture {
+            from: now,
+            until: None,
+            hours: of_endpoint
+                .map(ModelMonitor::every_hours)
+                .max()
+                .unwrap_or(1),
+        };
+        self.mixtures.insert(stage.endpoint.clone(), mixture);
+    }
+
     fn phase(&mut self, name: &ScheduleName, phase: Phase) {
         if let Some(kept) = self.kept.get_mut(name) {
             kept.phase = phase;
@@ -263,7 +282,8 @@ fn wanted<'a>(case: &Case<'a>, head: &Head) -> Vec<Wanted<'a>> {
         };
         let candidate = &champion.candidate;
         for monitor in &stage.monitors {
-            let named = name(group, &stage.endpoint, monitor, candidate.version);
+            let served = (candidate.version, champion.model.as_str());
+            let named = name(group, &stage.endpoint, monitor, served);
             let Ok(name) = ScheduleName::parse(&named) else {
                 continue;
             };
@@ -283,15 +303,19 @@ fn wanted<'a>(case: &Case<'a>, head: &Head) -> Vec<Wanted<'a>> {
 }
 
 /// `tidegate-<endpoint>-<kind>-v<version>-<hash>` (`-batch-<kind>-`), at most 63 characters. The hash is of all that the
-/// policy says of it: what is changed there is another monitor.
+/// policy says of it: what is changed there is another monitor. Clarify's files name the model, and
+/// are written once: a version that comes back has another model, and another monitor.
 fn name(
     group: &GroupName,
     endpoint: &EndpointName,
     monitor: &ModelMonitor,
-    version: PackageVersion,
+    (version, model): (PackageVersion, &str),
 ) -> String {
     let said = serde_json::to_string(monitor).unwrap_or_default();
-    let text = format!("{group}\n{endpoint}\n{version}\n{said}");
+    let mut text = format!("{group}\n{endpoint}\n{version}\n{said}");
+    if monitor.kind.takes_config() {
+        text = format!("{text}\n{model}");
+    }
     let hash = hex(Sha256::digest(text.as_bytes()).as_slice(), 5);
     let (length, batch) = match &monitor.batch {
         Some(_) => (16, "batch-"),
@@ -326,7 +350,8 @@ mod tests {
         let group = GroupName::parse("fraud").unwrap();
         let endpoint = EndpointName::parse(&"e".repeat(63)).unwrap();
         let of = |lines: &str, version| {
-            name(&group, &endpoint, &monitor(lines), PackageVersion(version))
+            let served = (PackageVersion(version), "m");
+            name(&group, &endpoint, &monitor(lines), served)
         };
         let first = of("", u32::MAX);
         assert!(ScheduleName::parse(&first).is_ok(), "{first}");

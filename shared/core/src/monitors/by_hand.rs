@@ -1,5 +1,5 @@
 //! What people do to the monitors that Tidegate made, as housekeeping sees it when it asks their
-//! schedules for findings: that costs no call of its own.
+//! schedules for findings, which costs no call of its own, and before it pauses one.
 //!
 //! Whoever stops a monitor had a reason: it stays stopped until somebody starts it. One that is
 //! deleted is set up again, since the policy asks for it, but not twice within a day: then it is left,
@@ -21,7 +21,18 @@ use crate::world::{Answer, Question, ScheduleState};
 /// A second deletion within that time is meant.
 const MEANT: SignedDuration = SignedDuration::from_hours(24);
 
+/// What was changed less than this ago may be shown as it was before.
+const SHOWN_AFTER: SignedDuration = SignedDuration::from_mins(5);
+
 const FOR_GOOD: &str = "To be rid of it for good, remove it from the policy ([[stage.monitor]]).";
+
+/// What has to be known before a monitor pauses: what somebody stopped since it was asked last would
+/// run again after it. Not of what was set up, started or asked just now.
+pub(super) fn needs_to_pause(case: &Case<'_>, name: &ScheduleName) -> Option<Question> {
+    let last = case.snapshot.head.schedules.get(name);
+    let is_shown = last.is_none_or(|at| case.now.duration_since(*at) >= SHOWN_AFTER);
+    is_shown.then(|| Question::MonitoringSchedule(name.clone()))
+}
 
 /// Takes in how a monitor's schedule is, if that was asked; whether somebody changed it.
 pub(super) fn look(

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::again::{self, could_not, job_name};
 use super::baseline::{self, Source};
 use super::settle::{forget, route};
-use super::{Kept, MOST_KEPT, Mixture, Phase, Wanted, by_hand, wanted};
+use super::{Kept, MOST_KEPT, Phase, Wanted, by_hand, wanted};
 use crate::audit::What;
 use crate::case::Case;
 use crate::decision::{Decision, Note};
@@ -20,7 +20,7 @@ use crate::mutation::Mutation;
 use crate::name::ScheduleName;
 use crate::notice::Severity;
 use crate::observe;
-use crate::pipeline::{ModelMonitor, MonitorKind};
+use crate::pipeline::MonitorKind;
 use crate::world::{
     AnalysisSpec, Answer, BaselineFiles, BaselineSpec, Effect, MonitorSpec, Question, RunStatus,
 };
@@ -47,10 +47,12 @@ pub(crate) fn needs(case: &Case<'_>) -> Vec<Question> {
             None | Some(Phase::SettingUp) if !wanted.is_mixed => {
                 questions.extend(baseline::needs(&wanted));
             }
-            Some(Phase::Baselining { .. }) => {
-                let job = job_name(&wanted.name, kept.map_or(0, |k| k.tries));
-                questions.push(Question::Baselining { job });
+            Some(Phase::Running) if wanted.is_mixed => {
+                questions.extend(by_hand::needs_to_pause(case, &wanted.name));
             }
+            Some(Phase::Baselining { .. }) => questions.push(Question::Baselining {
+                job: job_name(&wanted.name, kept.map_or(0, |k| k.tries)),
+            }),
             _ => {}
         }
     }
@@ -148,7 +150,6 @@ fn step(
     if by_hand::look(case, name, kept, decision) {
         return;
     }
-    let monitors = &mut decision.head.monitors;
     match &kept.phase {
         Phase::Baselining { since } if !wanted.is_mixed => {
             look_at_baseline(case, wanted, *since, kept.tries, decision);
@@ -164,10 +165,13 @@ fn step(
         Phase::Running if Mutation::MonitorMixture.is_on() => {}
         Phase::Paused if Mutation::NeverResume.is_on() => {}
         Phase::Stopped if Mutation::ResumeStopped.is_on() => resume(wanted, decision),
-        Phase::Running | Phase::Pausing if wanted.is_mixed => pause(case, wanted, decision),
-        Phase::Pausing => monitors.phase(name, Phase::Running),
-        Phase::Paused | Phase::Resuming if !wanted.is_mixed => resume(wanted, decision),
-        Phase::Resuming => monitors.phase(name, Phase::Paused),
+        // A call that was called off may have gone through.
+        Phase::Running | Phase::Pausing | Phase::Resuming if wanted.is_mixed => {
+            pause(case, wanted, decision);
+        }
+        Phase::Stopped if wanted.is_mixed => decision.head.monitors.mix(wanted.stage, case.now),
+        Phase::Pausing | Phase::Resuming => resume(wanted, decision),
+        Phase::Paused if !wanted.is_mixed => resume(wanted, decision),
         Phase::Baselining { .. }
         | Phase::SettingUp
         | Phase::Running
@@ -217,7 +221,8 @@ fn leave(case: &Case<'_>, name: &ScheduleName, kept: &Kept, decision: &mut Decis
 
 /// The first call of a monitor that there is not.
 fn begin(case: &Case<'_>, wanted: &Wanted<'_>, decision: &mut Decision) {
-    let job = job_name(&wanted.name, tries(wanted, decision));
+    let kept = decision.head.monitors.kept.get(&wanted.name);
+    let job = job_name(&wanted.name, kept.map_or(0, |kept| kept.tries));
     let phase = match baseline::source(case, wanted, &job) {
         Source::Unknown => return,
         Source::Files(files, analysis, from) => {
@@ -225,7 +230,7 @@ fn begin(case: &Case<'_>, wanted: &Wanted<'_>, decision: &mut Decision) {
             Phase::SettingUp
         }
         Source::Data(data, analysis) => {
-            start_baselining(case, wanted, data, analysis, decision);
+            start_baselining(case, wanted, job, data, analysis, decision);
             Phase::Baselining { since: case.now }
         }
         Source::None(why) => {
@@ -256,15 +261,10 @@ fn keep(wanted: &Wanted<'_>, phase: Phase, decision: &mut Decision) {
     all.insert(wanted.name.clone(), kept);
 }
 
-/// How often it was tried again.
-fn tries(wanted: &Wanted<'_>, decision: &Decision) -> u8 {
-    let kept = decision.head.monitors.kept.get(&wanted.name);
-    kept.map_or(0, |kept| kept.tries)
-}
-
 fn start_baselining(
     case: &Case<'_>,
     wanted: &Wanted<'_>,
+    job: ScheduleName,
     data: String,
     analysis: Option<AnalysisSpec>,
     decision: &mut Decision,
@@ -276,7 +276,6 @@ fn start_baselining(
         stage,
         ..
     } = wanted;
-    let job = job_name(name, tries(wanted, decision));
     let why = format!(
         "{version} serves {}: the baseline of its {} is made of {data} by the processing job \
          {job}.",
@@ -410,22 +409,7 @@ fn pause(case: &Case<'_>, wanted: &Wanted<'_>, decision: &mut Decision) {
     decision
         .notes
         .push(about(wanted, What::MonitorPaused, why, facts));
-    let hours = wanted
-        .stage
-        .monitors
-        .iter()
-        .filter(|monitor| monitor.batch.is_none())
-        .map(ModelMonitor::every_hours)
-        .max();
-    let mixture = Mixture {
-        from: case.now,
-        until: None,
-        hours: hours.unwrap_or(1),
-    };
-    let mixtures = &mut decision.head.monitors.mixtures;
-    if mixtures.get(endpoint).is_none_or(|m| m.until.is_some()) {
-        mixtures.insert(endpoint.clone(), mixture);
-    }
+    decision.head.monitors.mix(wanted.stage, case.now);
     run(wanted, Phase::Pausing, decision);
 }
 

@@ -1,5 +1,7 @@
 //! Preflight at the start of a rollout: whether the candidate may be served with its artifacts, by the
-//! role that `CreateModel` will be asked for. The checks are [`preflight`]'s.
+//! role that `CreateModel` will be asked for. The checks are [`preflight`]'s. What takes a rejected
+//! champion's place at once is not held up by what IAM simulates: if it can't be read, SageMaker says
+//! so, and nothing is worse than before.
 
 use serde_json::json;
 
@@ -9,6 +11,7 @@ use super::start::refuse_by;
 use crate::artifact::Artifact;
 use crate::candidate::Candidate;
 use crate::facts::Facts;
+use crate::head::Waiting;
 use crate::ledger::AppliedPolicy;
 use crate::name::JobName;
 use crate::pipeline::{Policy, Stage};
@@ -19,14 +22,15 @@ use crate::world::{Package, Question};
 
 /// What has to be known of a candidate's package to clear it.
 pub(super) fn needs_to_clear(
-    candidate: &Candidate,
+    waiting: &Waiting,
     package: &Package,
     stage: &Stage,
     policy: &Policy,
     facts: &Facts,
 ) -> Vec<Question> {
     let mut questions: Vec<Question> = preflight::needs(package).collect();
-    if policy.preflight.role_reads {
+    if looks_at_role(waiting, policy) {
+        let candidate = &waiting.candidate;
         let job = job_of(candidate);
         let runs = runs(candidate, stage, policy, job.as_ref());
         questions.extend(role::needs(&runs, &package.artifacts, facts));
@@ -37,11 +41,12 @@ pub(super) fn needs_to_clear(
 /// The candidate's artifacts, if it may be served with them, and what was looked at of its role;
 /// nothing is changed before that is known.
 pub(super) fn cleared<'a>(
-    candidate: &Candidate,
+    waiting: &Waiting,
     stage: &Stage,
     applied: &AppliedPolicy,
     facts: &'a Facts,
 ) -> Result<(Vec<&'a Artifact>, Option<Looked>), Start> {
+    let candidate = &waiting.candidate;
     let Some(package) = facts.package(&candidate.package).is() else {
         return Err(Start::Unknown);
     };
@@ -54,7 +59,7 @@ pub(super) fn cleared<'a>(
         };
     let mut reads = None;
     // What can't be served anyway needs no role.
-    if policy.preflight.role_reads && refusals.is_empty() {
+    if looks_at_role(waiting, policy) && refusals.is_empty() {
         let job = job_of(candidate);
         let runs = runs(candidate, stage, policy, job.as_ref());
         let (denied, looked) = role::refusals(&runs, &artifacts, facts).ok_or(Start::Unknown)?;
@@ -73,6 +78,11 @@ pub(super) fn cleared<'a>(
     let headline = format!("{version} was not rolled out to {}", stage.endpoint);
     let facts = json!({ "candidate": candidate, "preflight": refusals });
     Err(refuse_by(candidate, stage, headline, why, facts))
+}
+
+/// Whether the role is looked at.
+fn looks_at_role(waiting: &Waiting, policy: &Policy) -> bool {
+    policy.preflight.role_reads && !waiting.urgent
 }
 
 /// The training job of a candidate.

@@ -68,7 +68,7 @@ pub fn needs_to_start(
         });
     }
     let package = facts.package(&waiting.candidate.package).is();
-    let to_clear = |package| needs_to_clear(&waiting.candidate, package, stage, policy, facts);
+    let to_clear = |package| needs_to_clear(waiting, package, stage, policy, facts);
     questions.extend(package.into_iter().flat_map(to_clear));
     if let Some(endpoint) = facts.endpoint(&stage.endpoint).is() {
         questions.push(Question::EndpointConfig {
@@ -106,7 +106,7 @@ pub fn start(
     if let Err(stop) = may_serve(candidate, stage, facts) {
         return unless_new(stop, candidate, facts, now);
     }
-    let (artifacts, reads) = match cleared(candidate, stage, applied, facts) {
+    let (artifacts, reads) = match cleared(waiting, stage, applied, facts) {
         Ok(found) => found,
         Err(stop) => return stop,
     };

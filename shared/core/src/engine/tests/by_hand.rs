@@ -1,11 +1,12 @@
 //! What people do to monitors by hand, schedules that fail, and what is tried again.
 
-use crate::engine::tests::findings::notices;
+use crate::engine::tests::findings::{found, notices};
 use crate::engine::tests::monitors::{
-    DATA, baseline_ends, given, housekeepings, only, phases, said, there, with,
+    DATA, baseline_ends, change, given, housekeepings, only, phases, policy, said, there, with,
 };
 use crate::engine::tests::stories::Story;
 use crate::monitors::Phase;
+use crate::pipeline::Mode;
 use crate::world::{RunStatus, ScheduleState, WorldErrorKind};
 
 const DAY: u32 = 24 * 60;
@@ -67,6 +68,78 @@ async fn a_monitor_that_somebody_stops_stays_stopped_and_is_told_once_until_it_i
     assert_eq!(said(&story, "monitor-resumed"), 1);
     assert_eq!(notices(&story, "monitor-stopped").len(), 1);
     story.check();
+}
+
+#[tokio::test]
+async fn a_monitor_that_somebody_stops_right_before_a_rollout_stays_stopped_after_it() {
+    let mut story = monitored().await;
+    housekeepings(&mut story, 2).await;
+    becomes(&story, &ScheduleState::Stopped);
+    story.trained("train-2", 0.96).await;
+    let bad = ("v2".to_owned(), 300);
+    story.town.0.lock().unwrap().bad_per_mille.extend([bad]);
+    story.package(2).await;
+    story.minutes(2).await;
+    story.housekeeping().await;
+    assert_eq!(phases(&story), [Phase::Stopped]);
+    assert_eq!(notices(&story, "monitor-stopped").len(), 1);
+    story.until_quiet().await;
+    assert_eq!(story.champion(), 1);
+    housekeepings(&mut story, 8).await;
+    assert_eq!(only(&story), (1, false));
+    story.check();
+}
+
+#[tokio::test]
+async fn what_a_stopped_monitor_finds_of_a_mixture_once_it_is_started_says_nothing_of_the_champion()
+{
+    let mut story = monitored().await;
+    becomes(&story, &ScheduleState::Stopped);
+    housekeepings(&mut story, 8).await;
+    story.trained("train-2", 0.96).await;
+    let bad = ("v2".to_owned(), 300);
+    story.town.0.lock().unwrap().bad_per_mille.extend([bad]);
+    story.package(2).await;
+    story.minutes(2).await;
+    story.housekeeping().await;
+    story.until_quiet().await;
+    assert_eq!(story.champion(), 1);
+    becomes(&story, &ScheduleState::Scheduled);
+    housekeepings(&mut story, 1).await;
+    found(&mut story, "monitoring-1").await;
+    assert!(story.town.0.lock().unwrap().retrainings.is_empty());
+    story.minutes(90).await;
+    found(&mut story, "monitoring-2").await;
+    assert_eq!(story.town.0.lock().unwrap().retrainings.len(), 1);
+    story.check();
+}
+
+#[tokio::test]
+async fn a_pause_that_went_through_and_was_called_off_is_not_taken_for_somebodys_stop() {
+    let mut story = monitored().await;
+    housekeepings(&mut story, 2).await;
+    let busy = ("StopMonitoringSchedule", (100, WorldErrorKind::Unavailable));
+    story.town.0.lock().unwrap().faults.calls.extend([busy]);
+    story.trained("train-2", 0.96).await;
+    let bad = ("v2".to_owned(), 300);
+    story.town.0.lock().unwrap().bad_per_mille.extend([bad]);
+    story.package(2).await;
+    story.minutes(2).await;
+    story.housekeeping().await;
+    assert_eq!(phases(&story), [Phase::Pausing]);
+    // It went through; its answer was lost, and then the policy changed.
+    becomes(&story, &ScheduleState::Stopped);
+    let mut observes = policy(&given());
+    observes.pipeline.mode = Mode::Observe;
+    change(&story, observes).await;
+    story.housekeeping().await;
+    story.town.0.lock().unwrap().faults.calls.clear();
+    story.until_quiet().await;
+    change(&story, policy(&given())).await;
+    housekeepings(&mut story, 8).await;
+    assert_eq!(phases(&story), [Phase::Running]);
+    assert_eq!(only(&story), (1, true));
+    assert!(notices(&story, "monitor-stopped").is_empty());
 }
 
 #[tokio::test]

@@ -113,6 +113,23 @@ async fn a_role_that_lost_its_permission_since_the_gate_stops_the_rollout_before
 }
 
 #[tokio::test]
+async fn a_way_back_is_not_held_up_by_what_iam_simulates() {
+    let mut story = Story::begin().await;
+    story.approve_second().await;
+    story.until_quiet().await;
+    assert_eq!(story.champion(), 2);
+    let uri = story.town.0.lock().unwrap().packages[0].artifacts[0].clone();
+    denies(&story, &uri);
+    let before = looks(&story).len();
+    story.town.set_approval(2, Approval::Rejected);
+    story.package(2).await;
+    story.until_quiet().await;
+    assert_eq!(story.champion(), 1);
+    assert_eq!(looks(&story).len(), before, "IAM is not asked");
+    story.check();
+}
+
+#[tokio::test]
 async fn what_nobody_can_tell_is_written_down_and_left_to_sagemaker() {
     let mut story = Story::begin().await;
     story.deploy_first().await;

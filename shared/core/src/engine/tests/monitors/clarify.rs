@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use super::{baseline_ends, housekeepings, only, phases, there, with};
 use crate::engine::tests::findings::notices;
+use crate::event::Approval;
 use crate::monitors::Phase;
 use crate::pipeline::MonitorKind;
-use crate::world::{AnalysisSpec, BaselineFiles, RunStatus, WorldErrorKind};
+use crate::world::{AnalysisSpec, BaselineFiles, BaselineSpec, RunStatus, WorldErrorKind};
 
 const CLARIFIED: &str = r#"
 [[stage.monitor]]
@@ -71,6 +72,31 @@ async fn the_baseline_of_clarify_is_made_with_the_model_that_serves() {
         .filter_map(|spec| Some(spec.analysis.as_ref()?.model.as_str()))
         .collect();
     assert_eq!(models, [&champion.model, &second.model]);
+}
+
+#[tokio::test]
+async fn a_version_that_comes_back_is_explained_with_its_new_model() {
+    let mut story = with(CLARIFIED).await;
+    story.deploy_first().await;
+    housekeepings(&mut story, 2).await;
+    story.trained("train-2", 0.96).await;
+    story.package(2).await;
+    story.until_quiet().await;
+    housekeepings(&mut story, 3).await;
+    story.town.set_approval(2, Approval::Rejected);
+    story.package(2).await;
+    story.until_quiet().await;
+    assert_eq!(story.champion(), 1);
+    housekeepings(&mut story, 3).await;
+    // What was written for the model before stays as it is, and so does the job of that name.
+    let state = story.town.0.lock().unwrap();
+    let [first, _, back] = state.baseline_specs.as_slice() else {
+        panic!("{:?}", state.baseline_specs);
+    };
+    let analysis = |spec: &BaselineSpec| spec.analysis.clone().unwrap();
+    assert_ne!(analysis(back).model, analysis(first).model);
+    assert_ne!(analysis(back).folder, analysis(first).folder);
+    assert_ne!(back.name, first.name);
 }
 
 #[tokio::test]
