@@ -59,8 +59,8 @@ fn finish(kept: &Value, walk: &mut Walk) -> Option<Policy> {
                 broken.push((key.to_owned(), message));
             });
             for (key, message) in broken {
-                // What was found inside was left out of the policy, so this may only follow of it.
-                let inside = |it: &Found| it.key.len() > key.len() && it.key.starts_with(&key);
+                // What was found there was left out of the policy, so this may only follow of it.
+                let inside = |it: &Found| it.key.starts_with(&key);
                 if walk.found.iter().any(inside) {
                     continue;
                 }
