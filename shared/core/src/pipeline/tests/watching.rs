@@ -171,11 +171,14 @@ fn mistakes_are_named_with_what_would_be_right() {
 }
 
 #[test]
-fn a_key_that_is_wrong_is_not_called_missing_as_well() {
+fn each_mistake_of_a_monitor_is_told_once() {
     let wrong = "kind = \"bias\"\nground_truth = \"labels\"";
     let errors = parse(&text(&[wrong]), "fraud.toml").unwrap_err();
     assert_eq!(errors.0.len(), 1, "{errors}");
     assert!(errors.0[0].message.contains("expected s3://"), "{errors}");
+    // What is missing beside it is said all the same.
+    let errors = parse(&text(&["kind = \"model_quality\""]), "fraud.toml").unwrap_err();
+    assert_eq!(errors.0.len(), 3, "{errors}");
 }
 
 #[test]
