@@ -127,6 +127,10 @@ fn mistakes_are_named_with_what_would_be_right() {
             .to_string();
         assert!(errors.contains(said), "{lines}\n{errors}");
     }
+}
+
+#[test]
+fn mistakes_of_batch_monitors_are_named_too() {
     let batch =
         |captured: &str| format!("{DATA}\nbatch = {{ captured = \"s3://bucket/{captured}\" }}");
     let (one, same, other) = (batch("one"), batch("one/"), batch("other"));
