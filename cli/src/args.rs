@@ -134,9 +134,10 @@ All files are read first. If any is wrong, every mistake in every file is listed
 applied. A policy that is in force already is left as it is, so a pipeline may apply at every push.
 A rollout that is under way goes on by the policy that it started with.
 
-Then each stage's endpoint is looked at, for 10 seconds at most. Warnings on stderr say what a
-rollout would stumble over: a metric that CloudWatch has nothing of, a step with too little traffic,
-a ceiling that is broken today. They stop nothing.
+Then each stage's endpoint is looked at, for 10 seconds at most, and what else the policy names.
+Warnings on stderr say what a rollout would stumble over: a metric that CloudWatch has nothing of, a
+step with too little traffic, a ceiling that is broken today, a smoke request that does not exist, a
+bucket or image of another region. They stop nothing.
 
 Examples:
   tidegate apply pipelines/fraud.toml
@@ -161,7 +162,7 @@ pub(crate) struct Apply {
     #[arg(long)]
     pub(crate) check: bool,
 
-    /// Don't look at the endpoints afterwards
+    /// Don't look at endpoints and what else is named afterwards
     #[arg(long)]
     pub(crate) no_probe: bool,
 
@@ -186,7 +187,8 @@ fn commit(text: &str) -> Result<String, String> {
 
 const STATUS: &str = "\
 \"The chance of that is 1 in 40, were it no worse\" is the evidence against a canary: of 40 canaries
-that are no worse than their champion, one at most would ever look so bad.
+that are no worse than their champion, one at most would ever look so bad. Monitors that follow a
+champion are below the table, with how far each is.
 
 Examples:
   tidegate status

@@ -202,7 +202,7 @@ impl MonitorStatus {
     fn in_words(&self) -> String {
         let (kind, version, state) = (self.kind, self.version, clean(&self.state));
         let of_batch = if self.batch { " of batch data" } else { "" };
-        format!("{kind}{of_batch} of {version} {state}")
+        format!("{kind}{of_batch} of {version}: {state}")
     }
 
     fn of(monitors: &Monitors, endpoint: &EndpointName) -> Vec<Self> {
@@ -354,14 +354,10 @@ impl PipelineStatus {
         }
         text.push_str(&table.render(screen, 2));
         for stage in self.stages.iter().filter(|s| !s.monitors.is_empty()) {
-            let monitors = stage.monitors.iter();
-            let all: Vec<String> = monitors.map(MonitorStatus::in_words).collect();
-            let _ = writeln!(
-                text,
-                "  Monitors of {}: {}.",
-                stage.endpoint,
-                all.join(", ")
-            );
+            let _ = writeln!(text, "  Monitors of {}:", stage.endpoint);
+            for monitor in &stage.monitors {
+                let _ = writeln!(text, "    {}", monitor.in_words());
+            }
         }
         if self.pending_calls > 0 {
             let calls = count(self.pending_calls as u64, "call is", "calls are");
@@ -512,7 +508,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_monitors_of_an_endpoint_are_in_a_line_with_how_far_they_are() {
+    fn each_monitor_of_an_endpoint_has_a_line_with_how_far_it_is() {
         let screen = Screen {
             width: 100,
             color: false,
@@ -530,10 +526,10 @@ pub(crate) mod tests {
             monitor(MonitorKind::DataQuality, true, "stopped by hand"),
             monitor(MonitorKind::ModelQuality, false, "paused"),
         ];
-        let line = "  Monitors of fraud-production: data quality of batch data of v11 stopped by \
-                    hand, model quality of v11 paused.\n";
+        let lines = "  Monitors of fraud-production:\n    data quality of batch data of v11: stopped \
+                     by hand\n    model quality of v11: paused\n";
         let text = status.text(&screen);
-        assert!(text.contains(line), "{text}");
+        assert!(text.contains(lines), "{text}");
     }
 
     #[test]

@@ -17,8 +17,9 @@ Exit codes:
   3  AWS or the ledger can't be reached, or refuses";
 
 const LIST: &str = "\
-The schedules of the pipelines' endpoints, and those that the policies list: when each runs, how its
-last run ended, and what Tidegate saw of it last.
+The schedules of the pipelines' endpoints, those that the policies list, and those of batch data
+that Tidegate made: when each runs, how its last run ended, and what Tidegate saw of it last. Of one
+that follows a champion: which, and whether it runs, or somebody stopped it, or why it failed.
 
 Examples:
   tidegate monitor list

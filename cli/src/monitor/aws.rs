@@ -274,7 +274,8 @@ impl Monitors {
                 crate::error::short(name)
             ),
         )
-        .at(format!("region {}", self.region));
+        .at(format!("region {}", self.region))
+        .help("`tidegate status` says how far one is that the policy asks for");
         let ask = self.sagemaker.list_monitoring_schedules();
         let Ok(listed) = ask.max_results(NAMED).send().await else {
             return problem.help("`tidegate monitor list` shows those of the pipelines");

@@ -310,7 +310,7 @@ fn look_at_baseline(
     let longest = SignedDuration::from_mins(i64::from(wanted.monitor.max_minutes)) + PATIENCE;
     let is_late = case.now.duration_since(since) > longest;
     let fail = |reason: &str, decision: &mut Decision| {
-        let why = format!("The baselining job {job} {reason}");
+        let why = format!("The baselining job {reason} ({job})");
         could_not(case, name, &why, false, decision);
     };
     match case.facts.baselining(job) {
@@ -320,9 +320,9 @@ fn look_at_baseline(
                 set_up(case, wanted, files, None, from, decision);
                 decision.head.monitors.phase(name, Phase::SettingUp);
             }
-            RunStatus::Running if is_late => fail("does not end.", decision),
+            RunStatus::Running if is_late => fail("does not end", decision),
             RunStatus::Running => {}
-            RunStatus::Stopped => fail("was stopped by somebody.", decision),
+            RunStatus::Stopped => fail("was stopped by somebody", decision),
             RunStatus::Failed => {
                 let why = run
                     .failure
@@ -341,7 +341,7 @@ fn look_at_baseline(
                         error.call, error.message
                     )
                 }
-                _ => "is not there any more.".to_owned(),
+                _ => "is not there any more".to_owned(),
             };
             fail(&reason, decision);
         }

@@ -27,6 +27,11 @@ impl Form {
     }
 }
 
+/// `tagKeyType` and `tagValueType` of the IAM API reference.
+fn is_of_tag(c: char) -> bool {
+    c.is_alphanumeric() || c == ' ' || "_.:/=+-@".contains(c)
+}
+
 /// All forms.
 pub(super) const FORMS: &[Form] = &[
     Form {
@@ -83,10 +88,15 @@ pub(super) const FORMS: &[Form] = &[
         rule: "a tag's key in IAM: 1 to 128 letters, digits, blanks and _.:/=+-@",
         pattern: "^[\\p{L}\\p{N} _.:/=+@-]+$",
         length: (1, 128),
-        check: |text| {
-            let is_fine = |c: char| c.is_alphanumeric() || c == ' ' || "_.:/=+-@".contains(c);
-            !text.is_empty() && text.chars().all(is_fine)
-        },
+        check: |text| !text.is_empty() && text.chars().all(is_of_tag),
+    },
+    Form {
+        name: "tag-value",
+        rule: "a tag's value in IAM, word for word (`*` stands for nothing here): up to 256 letters, \
+               digits, blanks and _.:/=+-@",
+        pattern: "^[\\p{L}\\p{N} _.:/=+@-]*$",
+        length: (0, 256),
+        check: |text| text.chars().all(is_of_tag),
     },
     Form {
         name: "s3-uri",

@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// `[preflight]`: what a version's artifact and image must be before it is served. That they exist,
-/// in the endpoint's region, is checked in any case.
+/// `[preflight]`: what a version's artifact and image must be before it is served. That the artifact
+/// exists, and that both are in the endpoint's region, is checked in any case.
 // Each is a key of its own, and any of them goes with any other.
 #[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

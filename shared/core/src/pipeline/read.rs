@@ -58,10 +58,11 @@ fn finish(kept: &Value, walk: &mut Walk) -> Option<Policy> {
             check::check(&policy, |key, message| {
                 broken.push((key.to_owned(), message));
             });
+            let by_schema = walk.found.len();
             for (key, message) in broken {
-                // What was found inside was left out of the policy, so this may only follow of it.
-                let inside = |it: &Found| it.key.len() > key.len() && it.key.starts_with(&key);
-                if walk.found.iter().any(inside) {
+                // What was found there was left out of the policy, so this may only follow of it.
+                let inside = |it: &Found| it.key.starts_with(&key);
+                if walk.found[..by_schema].iter().any(inside) {
                     continue;
                 }
                 let span = place(walk, &key);

@@ -133,8 +133,9 @@ pub(super) fn tags(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
         "propertyNames": {"type": "string", "format": "tag-key"},
-        "additionalProperties": {"type": "string", "maxLength": 256},
+        "additionalProperties": {"type": "string", "format": "tag-value"},
         "maxProperties": 5,
+        "examples": [{"team": "risk-approvers"}],
     })
 }
 

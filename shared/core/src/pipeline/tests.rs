@@ -164,6 +164,11 @@ fn each_form_accepts_what_it_should_and_nothing_else() {
             &["", "a*", "a\n", &"k".repeat(129)],
         ),
         (
+            "tag-value",
+            &["", "risk", "a b/é@c"],
+            &["a*", "a\n", &"v".repeat(257)],
+        ),
+        (
             "s3-uri",
             &["s3://abc/d/e.csv"],
             &[

@@ -153,8 +153,12 @@ impl Walk {
                     .map(Value::Number)
             }
             (expected, other) => {
-                let (expected, found) = (toml_word(expected), article(other.type_str()));
-                self.error(span, path, format!("is {found}; expected {expected}"));
+                let found = article(other.type_str());
+                let wanted = match expected {
+                    "object" => self::expected(schema),
+                    _ => toml_word(expected).to_owned(),
+                };
+                self.error(span, path, format!("is {found}; expected {wanted}"));
                 None
             }
         }

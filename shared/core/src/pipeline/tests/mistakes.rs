@@ -541,6 +541,11 @@ fn a_rule_that_nothing_could_ever_keep_is_refused() {
     assert!(said.contains("approval.tags.team: is there"), "{said}");
     let said = errors(&tagged("\"te*m\" = \"risk\""));
     assert!(said.contains("a tag's key in IAM"), "{said}");
+    let said = errors(&tagged("team = \"risk-*\""));
+    assert!(said.contains("`*` stands for nothing here"), "{said}");
+    let said = errors(&format!("{MINIMAL}\n[approval]\ntags = [\"risk\"]\n"));
+    let write = "is an array; expected a table such as { team = \"risk-approvers\" }";
+    assert!(said.contains(write), "{said}");
     let six: Vec<String> = (0..6).map(|n| format!("t{n} = \"\"")).collect();
     let said = errors(&tagged(&six.join(", ")));
     assert!(said.contains("approval.tags"), "{said}");

@@ -99,11 +99,11 @@ fn mistakes_are_named_with_what_would_be_right() {
         ),
         (
             "kind = \"model_quality\"",
-            "stage[0].monitor[0]: has no `ground_truth`: a monitor of model quality merges",
+            "stage[0].monitor[0].ground_truth: is missing; a monitor of model quality merges answers with labels: give",
         ),
         (
             "kind = \"model_quality\"\nground_truth = \"s3://bucket/labels\"",
-            "stage[0].monitor[0]: has no `problem`: it is \"regression\"",
+            "stage[0].monitor[0].problem: is missing; expected one of \"regression\"",
         ),
         (
             "kind = \"model_quality\"\nground_truth = \"s3://bucket/l\"\nproblem = \"binary\"",
@@ -119,7 +119,7 @@ fn mistakes_are_named_with_what_would_be_right() {
         ),
         (
             "kind = \"attribution\"\nthreshold = 0.5",
-            "threshold: is of a `probability`, which is not given",
+            "threshold: is of a `probability`, which is not given: say where it is",
         ),
     ] {
         let errors = parse(&text(&[lines]), "fraud.toml")
@@ -127,6 +127,10 @@ fn mistakes_are_named_with_what_would_be_right() {
             .to_string();
         assert!(errors.contains(said), "{lines}\n{errors}");
     }
+}
+
+#[test]
+fn mistakes_of_batch_monitors_are_named_too() {
     let batch =
         |captured: &str| format!("{DATA}\nbatch = {{ captured = \"s3://bucket/{captured}\" }}");
     let (one, same, other) = (batch("one"), batch("one/"), batch("other"));
@@ -144,6 +148,10 @@ fn mistakes_are_named_with_what_would_be_right() {
             "stage[0].monitor[2].batch.captured: is missing",
         ),
         (
+            vec!["kind = \"data_quality\"\nbatch = \"s3://bucket/one\""],
+            "batch: is a string; expected a table such as { captured = \"s3://bucket/prefix\" }",
+        ),
+        (
             vec!["kind = \"data_quality\"\nbatch = { captured = \"b/one\" }"],
             "stage[0].monitor[0].batch.captured: is \"b/one\"; expected s3://bucket/prefix",
         ),
@@ -157,13 +165,24 @@ fn mistakes_are_named_with_what_would_be_right() {
             vec![
                 "kind = \"bias\"\nbatch = { captured = \"s3://bucket/one\" }\nconfig = \"s3://bucket/config.json\"",
             ],
-            "stage[0].monitor[0]: has no `ground_truth`: a monitor of bias drift merges",
+            "stage[0].monitor[0].ground_truth: is missing; a monitor of bias drift merges",
         ),
     ] {
         let errors = parse(&text(&monitors), "fraud.toml").unwrap_err();
         assert!(errors.to_string().contains(said), "{errors}");
     }
     assert!(parse(&text(&[DATA, &one, &other]), "fraud.toml").is_ok());
+}
+
+#[test]
+fn each_mistake_of_a_monitor_is_told_once() {
+    let wrong = "kind = \"bias\"\nground_truth = \"labels\"";
+    let errors = parse(&text(&[wrong]), "fraud.toml").unwrap_err();
+    assert_eq!(errors.0.len(), 1, "{errors}");
+    assert!(errors.0[0].message.contains("expected s3://"), "{errors}");
+    // What is missing beside it is said all the same.
+    let errors = parse(&text(&["kind = \"model_quality\""]), "fraud.toml").unwrap_err();
+    assert_eq!(errors.0.len(), 3, "{errors}");
 }
 
 #[test]

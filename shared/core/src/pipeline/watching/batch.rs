@@ -13,6 +13,7 @@ use crate::pipeline::schema;
 /// Where batch transform jobs captured what they were asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("examples" = [{"captured": "s3://bucket/prefix"}]))]
 pub struct Batch {
     /// The S3 prefix of the jobs' `DataCaptureConfig`: `DestinationS3Uri`.
     #[schemars(schema_with = "schema::s3_folder")]

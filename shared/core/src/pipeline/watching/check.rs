@@ -78,14 +78,17 @@ fn check_monitor(monitor: &ModelMonitor, path: &str, error: &mut impl FnMut(&str
     }
     if kind.needs_labels() && monitor.ground_truth.is_none() {
         error(
-            path,
-            format!("has no `ground_truth`: a monitor of {kind} merges answers with labels in S3"),
+            &format!("{path}.ground_truth"),
+            format!(
+                "is missing; a monitor of {kind} merges answers with labels: give the S3 prefix \
+                 where they are, ground_truth = \"s3://bucket/prefix\""
+            ),
         );
     }
     if is_of_model && monitor.problem.is_none() {
         error(
-            path,
-            "has no `problem`: it is \"regression\", \"binary\" or \"multiclass\"".to_owned(),
+            &format!("{path}.problem"),
+            "is missing; expected one of \"regression\", \"binary\", \"multiclass\"".to_owned(),
         );
     }
     if is_of_model && monitor.inference.is_none() && monitor.probability.is_none() {
@@ -99,7 +102,9 @@ fn check_monitor(monitor: &ModelMonitor, path: &str, error: &mut impl FnMut(&str
     if monitor.threshold.is_some() && monitor.probability.is_none() {
         error(
             &format!("{path}.threshold"),
-            "is of a `probability`, which is not given".to_owned(),
+            "is of a `probability`, which is not given: say where it is in an answer, for example \
+             probability = \"0\" for the first column, or leave the threshold out"
+                .to_owned(),
         );
     }
     let most = monitor.every_hours() * 60;
@@ -147,14 +152,16 @@ fn check_baseline(
     if baseline.statistics.is_some() && (is_data || kind != MonitorKind::DataQuality) {
         error(
             &format!("{path}.statistics"),
-            "goes with the constraints of data quality alone; leave it out".to_owned(),
+            "goes with the `constraints` of data quality alone; leave it out".to_owned(),
         );
     }
     let is_constraints = baseline.constraints.is_some();
     if is_constraints && baseline.statistics.is_none() && kind == MonitorKind::DataQuality {
         error(
             path,
-            "has no `statistics`: without statistics.json no drift of data is found".to_owned(),
+            "has no `statistics`: without statistics.json no drift of data is found; give \
+             statistics = \"s3://bucket/prefix/statistics.json\""
+                .to_owned(),
         );
     }
 }
