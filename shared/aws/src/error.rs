@@ -181,7 +181,8 @@ fn kind_of(status: Option<u16>, code: &str, message: &str) -> WorldErrorKind {
                 WorldErrorKind::NotNow
             }
         }
-        "ModelNotReadyException" => WorldErrorKind::NotNow,
+        // The latter is S3's, where somebody else is writing the same object.
+        "ModelNotReadyException" | "ConditionalRequestConflict" => WorldErrorKind::NotNow,
         "ValidationException" | "ValidationError" => {
             if says(&["could not find", "does not exist", "not found"]) {
                 WorldErrorKind::Gone
@@ -304,6 +305,12 @@ mod tests {
                 400,
                 "ConflictException",
                 "Another request is in flight",
+                NotNow,
+            ),
+            (
+                409,
+                "ConditionalRequestConflict",
+                "The conditional request cannot succeed due to a conflicting operation",
                 NotNow,
             ),
             (
