@@ -265,10 +265,28 @@ pub(crate) fn take_back(case: &Case<'_>, stage: &StageName, why: Reason, decisio
         take(case, rollout, moves, decision);
         return;
     }
+    let asked = rollout.asked;
     roll_back(&mut rollout, why, case.now, &mut moves);
     if moves.cancel {
+        if !is_change_pending(case, &rollout) {
+            // What was asked for was made, and may not be shown yet.
+            rollout.asked = asked;
+        }
         take(case, rollout, moves, decision);
     }
+}
+
+/// Whether a change of the endpoint was asked for and not made, as far as is known.
+fn is_change_pending(case: &Case<'_>, rollout: &Rollout) -> bool {
+    let lane = Lane::Rollout(rollout.id.clone());
+    let is_change = |effect: &Effect| {
+        matches!(
+            effect,
+            Effect::UpdateEndpoint { .. } | Effect::ShiftWeights { .. }
+        )
+    };
+    let mut pending = case.snapshot.pending.iter();
+    pending.any(|p| p.lane == lane && is_change(&p.effect))
 }
 
 /// Takes a rollout's moves into the decision.

@@ -275,9 +275,10 @@ async fn a_way_back_does_not_wait_for_a_call_that_was_cancelled() {
         }
         story.minute().await;
     }
-    story.town.0.lock().unwrap().faults.calls.clear();
     set(&story, 2, Approval::Rejected, ADA);
-    story.package(2).await;
+    let _ = story.try_package(2).await;
+    assert_eq!(story.calls("UpdateEndpointWeights"), 1, "it was never made");
+    story.town.0.lock().unwrap().faults.calls.clear();
     let before = story.calls("");
     let mut looks = 0;
     for _ in 0..20 {
@@ -291,6 +292,36 @@ async fn a_way_back_does_not_wait_for_a_call_that_was_cancelled() {
         looks <= 1,
         "the way back was asked for after {looks} minutes (two looks each)"
     );
+}
+
+#[tokio::test]
+async fn a_way_back_deletes_nothing_while_the_endpoint_is_shown_as_before_what_was_asked() {
+    let mut story = Story::begin().await;
+    story.deploy_first().await;
+    let (name, before) = {
+        let mut town = story.town.0.lock().unwrap();
+        let now = town.now;
+        let (name, endpoint) = town.endpoints.iter_mut().next().unwrap();
+        endpoint.modified = Some(now);
+        (name.clone(), endpoint.clone())
+    };
+    story.approve_second().await;
+    assert_eq!(story.calls("UpdateEndpoint"), 1);
+    set(&story, 2, Approval::Rejected, ADA);
+    story.package(2).await;
+    // SageMaker was asked, and shows the endpoint as it was a moment ago.
+    let shown = |story: &Story, endpoint| {
+        let mut town = story.town.0.lock().unwrap();
+        town.endpoints.insert(name.clone(), endpoint).unwrap()
+    };
+    let asked = shown(&story, before);
+    story.minute().await;
+    assert_eq!(story.calls("DeleteEndpointConfig"), 0);
+    assert_eq!(story.ledger.head(&story.group).rollouts.len(), 1);
+    shown(&story, asked);
+    story.until_quiet().await;
+    assert_eq!(story.champion(), 1);
+    story.check();
 }
 
 #[tokio::test]
