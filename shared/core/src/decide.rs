@@ -211,15 +211,9 @@ fn start_ticks(case: &Case<'_>, rollout: &Rollout) -> Effect {
 /// The rollouts with a call to do that changes their endpoint.
 fn left_over<'a>(case: &Case<'a>) -> impl Iterator<Item = &'a Rollout> {
     let pending = &case.snapshot.pending;
-    let changes = |effect: &Effect| {
-        matches!(
-            effect,
-            Effect::UpdateEndpoint { .. } | Effect::ShiftWeights { .. }
-        )
-    };
     let lanes: Vec<&Lane> = pending
         .iter()
-        .filter(|p| changes(&p.effect))
+        .filter(|p| p.effect.changes_endpoint())
         .map(|p| &p.lane)
         .collect();
     let running = case.snapshot.head.rollouts.values();

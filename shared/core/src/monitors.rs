@@ -302,9 +302,10 @@ fn wanted<'a>(case: &Case<'a>, head: &Head) -> Vec<Wanted<'a>> {
     all
 }
 
-/// `tidegate-<endpoint>-<kind>-v<version>-<hash>` (`-batch-<kind>-`), at most 63 characters. The hash is of all that the
-/// policy says of it: what is changed there is another monitor. Clarify's files name the model, and
-/// are written once: a version that comes back has another model, and another monitor.
+/// `tidegate-<endpoint>-<kind>-v<version>-<hash>`, of batch data `-batch-<kind>-`; at most 63
+/// characters. The hash is of all that the policy says of it: what is changed there is another
+/// monitor. Clarify's files name the model, and are written once: a version that comes back has
+/// another model, and another monitor.
 fn name(
     group: &GroupName,
     endpoint: &EndpointName,

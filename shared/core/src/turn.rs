@@ -279,14 +279,8 @@ pub(crate) fn take_back(case: &Case<'_>, stage: &StageName, why: Reason, decisio
 /// Whether a change of the endpoint was asked for and not made, as far as is known.
 fn is_change_pending(case: &Case<'_>, rollout: &Rollout) -> bool {
     let lane = Lane::Rollout(rollout.id.clone());
-    let is_change = |effect: &Effect| {
-        matches!(
-            effect,
-            Effect::UpdateEndpoint { .. } | Effect::ShiftWeights { .. }
-        )
-    };
     let mut pending = case.snapshot.pending.iter();
-    pending.any(|p| p.lane == lane && is_change(&p.effect))
+    pending.any(|p| p.lane == lane && p.effect.changes_endpoint())
 }
 
 /// Takes a rollout's moves into the decision.

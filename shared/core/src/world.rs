@@ -396,6 +396,14 @@ impl Endpoint {
     pub fn variant(&self, name: &str) -> Option<&Variant> {
         self.variants.iter().find(|v| v.name == name)
     }
+
+    /// Its status for people, with the reason if it gives one: `Failed (no capacity)`.
+    pub(crate) fn status_in_words(&self) -> String {
+        match &self.failure {
+            Some(failure) => format!("{:?} ({failure})", self.status),
+            None => format!("{:?}", self.status),
+        }
+    }
 }
 
 /// A variant of an endpoint, as it serves.
@@ -683,6 +691,16 @@ pub enum Effect {
         /// What to announce.
         notice: Box<Notice>,
     },
+}
+
+impl Effect {
+    /// Whether it changes what an endpoint serves by, config or weights.
+    pub(crate) fn changes_endpoint(&self) -> bool {
+        matches!(
+            self,
+            Self::UpdateEndpoint { .. } | Self::ShiftWeights { .. }
+        )
+    }
 }
 
 /// What `UpdateModelPackage` is to write into a package. What somebody else wrote stays: metadata of

@@ -233,15 +233,10 @@ fn turn(
         | EndpointStatus::UpdateRollbackFailed
         | EndpointStatus::Deleting => {
             let why = format!(
-                "The endpoint {} is {:?}{}: SageMaker lets nobody update it. Look at it now; it \
+                "The endpoint {} is {}: SageMaker lets nobody update it. Look at it now; it \
                  may not answer requests.",
                 endpoint.name,
-                endpoint.status,
-                endpoint
-                    .failure
-                    .as_deref()
-                    .map(|f| format!(" ({f})"))
-                    .unwrap_or_default()
+                endpoint.status_in_words()
             );
             finish::fail(rollout, why, now, moves);
         }

@@ -16,13 +16,7 @@ const MOST_LOOKS: u8 = 5;
 
 /// Notes what the endpoint is, if something is asked of it now.
 pub(super) fn note(rollout: &mut Rollout, endpoint: &Endpoint, moves: &Moves) {
-    let is_change = |effect: &Effect| {
-        matches!(
-            effect,
-            Effect::UpdateEndpoint { .. } | Effect::ShiftWeights { .. }
-        )
-    };
-    if moves.effects.iter().any(is_change) {
+    if moves.effects.iter().any(Effect::changes_endpoint) {
         rollout.asked = Some(Asked {
             of: endpoint.modified,
             looks: 0,

@@ -69,15 +69,10 @@ pub(super) fn look(
             finish::fail(
                 rollout,
                 format!(
-                    "The way back is blocked: the endpoint {} is {:?}{}. Look at it now; it may \
+                    "The way back is blocked: the endpoint {} is {}. Look at it now; it may \
                      not answer requests.",
                     endpoint.name,
-                    endpoint.status,
-                    endpoint
-                        .failure
-                        .as_deref()
-                        .map(|f| format!(" ({f})"))
-                        .unwrap_or_default()
+                    endpoint.status_in_words()
                 ),
                 now,
                 moves,

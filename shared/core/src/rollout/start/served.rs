@@ -29,15 +29,10 @@ pub(super) fn serves_now(
         | EndpointStatus::OutOfService
         | EndpointStatus::UpdateRollbackFailed => {
             return Served::Unfit(format!(
-                "The endpoint {} is {:?}{}. SageMaker allows nothing but deleting a failed \
+                "The endpoint {} is {}. SageMaker allows nothing but deleting a failed \
                  endpoint: delete it.",
                 endpoint.name,
-                endpoint.status,
-                endpoint
-                    .failure
-                    .as_deref()
-                    .map(|f| format!(" ({f})"))
-                    .unwrap_or_default()
+                endpoint.status_in_words()
             ));
         }
         status => return Served::Busy(format!("The endpoint {} is {status:?}.", endpoint.name)),
