@@ -1,8 +1,9 @@
 //! What people do to monitors by hand, schedules that fail, and what is tried again.
 
-use crate::engine::tests::findings::{found, notices};
+use crate::engine::tests::findings::notices;
 use crate::engine::tests::monitors::{
-    DATA, baseline_ends, change, given, housekeepings, only, phases, policy, said, there, with,
+    DATA, baseline_ends, change, given, housekeepings, only, only_what_is_of_one_version_counts,
+    phases, policy, said, there, with,
 };
 use crate::engine::tests::stories::Story;
 use crate::monitors::Phase;
@@ -18,6 +19,14 @@ async fn monitored() -> Story {
     housekeepings(&mut story, 1).await;
     assert_eq!(only(&story), (1, true));
     story
+}
+
+/// A version that fails is registered, and its rollout begins.
+async fn bad_second(story: &mut Story) {
+    story.trained("train-2", 0.96).await;
+    let bad = ("v2".to_owned(), 300);
+    story.town.0.lock().unwrap().bad_per_mille.extend([bad]);
+    story.package(2).await;
 }
 
 /// The schedule is so from now on.
@@ -49,15 +58,7 @@ async fn a_monitor_that_somebody_stops_stays_stopped_and_is_told_once_until_it_i
     assert!(text.contains("start-monitoring-schedule --monitoring-schedule-name tidegate-"));
     assert!(text.contains("remove it from the policy"), "{text}");
     // A rollout neither stops nor starts it.
-    story.trained("train-2", 0.96).await;
-    story
-        .town
-        .0
-        .lock()
-        .unwrap()
-        .bad_per_mille
-        .insert("v2".to_owned(), 300);
-    story.package(2).await;
+    bad_second(&mut story).await;
     story.until_quiet().await;
     assert_eq!(story.champion(), 1);
     housekeepings(&mut story, 8).await;
@@ -75,10 +76,7 @@ async fn a_monitor_that_somebody_stops_right_before_a_rollout_stays_stopped_afte
     let mut story = monitored().await;
     housekeepings(&mut story, 2).await;
     becomes(&story, &ScheduleState::Stopped);
-    story.trained("train-2", 0.96).await;
-    let bad = ("v2".to_owned(), 300);
-    story.town.0.lock().unwrap().bad_per_mille.extend([bad]);
-    story.package(2).await;
+    bad_second(&mut story).await;
     story.minutes(2).await;
     story.housekeeping().await;
     assert_eq!(phases(&story), [Phase::Stopped]);
@@ -96,21 +94,14 @@ async fn what_a_stopped_monitor_finds_of_a_mixture_once_it_is_started_says_nothi
     let mut story = monitored().await;
     becomes(&story, &ScheduleState::Stopped);
     housekeepings(&mut story, 8).await;
-    story.trained("train-2", 0.96).await;
-    let bad = ("v2".to_owned(), 300);
-    story.town.0.lock().unwrap().bad_per_mille.extend([bad]);
-    story.package(2).await;
+    bad_second(&mut story).await;
     story.minutes(2).await;
     story.housekeeping().await;
     story.until_quiet().await;
     assert_eq!(story.champion(), 1);
     becomes(&story, &ScheduleState::Scheduled);
     housekeepings(&mut story, 1).await;
-    found(&mut story, "monitoring-1").await;
-    assert!(story.town.0.lock().unwrap().retrainings.is_empty());
-    story.minutes(90).await;
-    found(&mut story, "monitoring-2").await;
-    assert_eq!(story.town.0.lock().unwrap().retrainings.len(), 1);
+    only_what_is_of_one_version_counts(&mut story).await;
     story.check();
 }
 
@@ -120,10 +111,7 @@ async fn a_pause_that_went_through_and_was_called_off_is_not_taken_for_somebodys
     housekeepings(&mut story, 2).await;
     let busy = ("StopMonitoringSchedule", (100, WorldErrorKind::Unavailable));
     story.town.0.lock().unwrap().faults.calls.extend([busy]);
-    story.trained("train-2", 0.96).await;
-    let bad = ("v2".to_owned(), 300);
-    story.town.0.lock().unwrap().bad_per_mille.extend([bad]);
-    story.package(2).await;
+    bad_second(&mut story).await;
     story.minutes(2).await;
     story.housekeeping().await;
     assert_eq!(phases(&story), [Phase::Pausing]);
@@ -182,15 +170,7 @@ async fn a_monitor_that_is_deleted_after_days_is_set_up_again_each_time() {
 #[tokio::test]
 async fn a_paused_monitor_that_is_deleted_is_set_up_again_when_one_version_serves_alone() {
     let mut story = monitored().await;
-    story.trained("train-2", 0.96).await;
-    story
-        .town
-        .0
-        .lock()
-        .unwrap()
-        .bad_per_mille
-        .insert("v2".to_owned(), 300);
-    story.package(2).await;
+    bad_second(&mut story).await;
     story.minutes(2).await;
     story.housekeeping().await;
     assert_eq!(phases(&story), [Phase::Paused]);

@@ -56,6 +56,15 @@ pub(super) async fn housekeepings(story: &mut Story, n: u32) {
     }
 }
 
+/// A finding on data of the time in which two versions served leads to nothing, a later one does.
+pub(super) async fn only_what_is_of_one_version_counts(story: &mut Story) {
+    found(story, "monitoring-1").await;
+    assert!(story.town.0.lock().unwrap().retrainings.is_empty());
+    story.minutes(90).await;
+    found(story, "monitoring-2").await;
+    assert_eq!(story.town.0.lock().unwrap().retrainings.len(), 1);
+}
+
 /// The monitors that there are, and whether they run.
 pub(super) fn there(story: &Story) -> BTreeMap<ScheduleName, bool> {
     story.town.0.lock().unwrap().set_up.clone()
@@ -208,11 +217,7 @@ async fn it_pauses_while_two_serve_and_runs_again_when_the_champion_comes_back()
     // What is found on the data of that time says nothing of the champion.
     let head = story.ledger.head(&story.group);
     assert!(head.monitors.is_mixed(&story.endpoint, began));
-    found(&mut story, "monitoring-1").await;
-    assert!(story.town.0.lock().unwrap().retrainings.is_empty());
-    story.minutes(90).await;
-    found(&mut story, "monitoring-2").await;
-    assert_eq!(story.town.0.lock().unwrap().retrainings.len(), 1);
+    only_what_is_of_one_version_counts(&mut story).await;
     story.check();
 }
 
